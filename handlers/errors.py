@@ -1,0 +1,105 @@
+"""What can go wrong while an artifact is read or a request is answered.
+
+    TowersError                 one line that says what is wrong, what came and what to do
+    ├── ArtifactError           an artifact or archive that can't be trusted or read
+    │   └── SignatureError      its signature.json is missing, malformed or of an unknown version
+    ├── RuntimeUnavailableError the archive's runtime is not installed in this interpreter
+    └── RequestError            a request that can't be answered: HTTP status `code`
+        ├── BodyError           the body is not what a dialect allows (400)
+        ├── FieldError          one field of one row is missing or of the wrong kind (400)
+        └── LimitError          more rows, items or bytes than the configured limit (400 or 413)
+
+The other packages hang their own errors below TowersError, each in its own `errors.py`.
+"""
+
+from typing import Any
+
+__all__ = [
+    "ArtifactError",
+    "BodyError",
+    "FieldError",
+    "LimitError",
+    "RequestError",
+    "RuntimeUnavailableError",
+    "SignatureError",
+    "TowersError",
+    "shorten",
+]
+
+_SHOWN = 80
+
+
+def shorten(value: object) -> str:
+    """Show what came, cut to 80 characters, so that an error stays one line and leaks no large payload."""
+    text = value if isinstance(value, str) else repr(value)
+    text = text.encode("ascii", "backslashreplace").decode("ascii").replace("\n", " ").replace("\r", " ")
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+
+
+class TowersError(Exception):
+    """Base of every error that torchtowers raises on purpose; its text is one line for a person."""
+
+
+class ArtifactError(TowersError):
+    """An artifact or archive is incomplete, altered or unreadable."""
+
+
+class SignatureError(ArtifactError):
+    """A signature.json is missing, malformed or of a format version that this code does not know."""
+
+
+class RuntimeUnavailableError(TowersError):
+    """The runtime that the archive was built for can't be imported here."""
+
+
+class RequestError(TowersError):
+    """A request that is the caller's to mend.
+
+    Args:
+        message: What is wrong, what came and what was expected.
+        code: The HTTP status that answers it.
+        field: The field of the request that is wrong, such as `instances[1].user_id`.
+    """
+
+    code = 400
+    type = "bad_request"
+
+    def __init__(self, message: str, *, code: int | None = None, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+        if code is not None:
+            self.code = code
+
+    def body(self) -> dict[str, Any]:
+        """Give the answer's JSON: `code`, `type` and `message`, and `field` where one is to blame."""
+        answer: dict[str, Any] = {"code": self.code, "type": self.type, "message": str(self)}
+        if self.field is not None:
+            answer["field"] = self.field
+        return answer
+
+
+class BodyError(RequestError):
+    """The body as a whole is not JSON, or not of a known dialect."""
+
+    type = "bad_body"
+
+
+class FieldError(RequestError):
+    """One field is missing or of the wrong kind.
+
+    Args:
+        field: Where it stands, such as `user_id` or `instances[1].age`.
+        came: The value that came; shown cut to 80 characters.
+        expected: What is allowed there.
+    """
+
+    type = "bad_field"
+
+    def __init__(self, field: str, came: object, expected: str) -> None:
+        super().__init__(f"{field}: expected {expected}, got {shorten(came)}", field=field)
+
+
+class LimitError(RequestError):
+    """More than the server is configured to answer."""
+
+    type = "limit_exceeded"

@@ -1,0 +1,262 @@
+"""One request's body to rows: finds the JSON, tells the dialect, checks the options.
+
+Dialects: plain, `{"user_id": "196", "k": 10}`; and TF Serving's and KServe v1's,
+`{"instances": [{"user_id": "196"}, …]}`. Options stand beside the features or under `parameters`; beside
+`instances` they hold for every row that does not set its own.
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from torchtowers.handlers.encoders import token_of
+from torchtowers.handlers.errors import ArtifactError, BodyError, FieldError, LimitError, shorten
+
+__all__ = ["Limits", "Request", "Row", "json_of", "parse_request"]
+
+OPTIONS = ("k", "exclude", "exclude_history", "fields")
+_BODY_KEYS = ("body", "data")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a server is configured to answer; `torchtowers:` in an archive's model-config.yaml.
+
+    Args:
+        default_k: Items a row that does not say.
+        max_k: The largest k; a k within it but above the catalogue gets the whole catalogue.
+        max_rows: Rows of one request.
+        max_exclude: Items that one row may exclude.
+        max_answer_bytes: Of one answer; TorchServe kills a worker whose answer is over `max_response_size`.
+    """
+
+    default_k: int = 10
+    max_k: int = 10_000
+    max_rows: int = 1_000
+    max_exclude: int = 10_000
+    max_answer_bytes: int = 6_000_000
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> "Limits":
+        """Take the limits from a configuration that may hold other keys.
+
+        Raises:
+            ArtifactError: A limit is not a positive integer.
+        """
+        given = {field.name: config[field.name] for field in fields(cls) if field.name in config}
+        for name, value in given.items():
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ArtifactError(f"torchtowers.{name}: expected a positive integer, got {shorten(value)}")
+        return cls(**given)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One query: its features as they came, and its options.
+
+    Args:
+        features: By name, unchecked but for the names.
+        k: How many items.
+        exclude: Ids that must not come back.
+        exclude_history: Whether the items of the history must not come back either.
+        fields: Item columns to return.
+        place: What stands before a field's name in an error, such as `instances[1].`.
+    """
+
+    features: Mapping[str, object]
+    k: int
+    exclude: tuple[object, ...] = ()
+    exclude_history: bool = False
+    fields: tuple[str, ...] = ()
+    place: str = ""
+
+
+@dataclass(frozen=True)
+class Request:
+    """The rows of one request and the dialect that its answer takes: `plain` or `instances`."""
+
+    dialect: str
+    rows: tuple[Row, ...]
+
+
+def parse_request(
+    item: Mapping[str, object], limits: Limits, features: Collection[str], columns: Collection[str]
+) -> Request:
+    """Parse what TorchServe hands a handler for one request.
+
+    Args:
+        item: By the name of a form field or gRPC input; `body` for a request that is no form.
+        limits: What is allowed.
+        features: Names of the query features.
+        columns: Names of the item columns that can be asked for.
+
+    Raises:
+        BodyError: There is no JSON object in it, or no row.
+        FieldError: A field or option is unknown or of the wrong kind.
+        LimitError: More rows or exclusions, or a larger k, than allowed.
+    """
+    return rows_of(json_of(item), limits, features, columns)
+
+
+def rows_of(
+    body: object, limits: Limits, features: Collection[str], columns: Collection[str]
+) -> Request:
+    """Check a parsed body; see `parse_request`."""
+    if not isinstance(body, Mapping):
+        raise BodyError(f'expected a JSON object such as {{"user_id": "196"}}, got {shorten(body)}')
+    if "instances" not in body:
+        return Request("plain", (_row(body, {}, "", limits, features, columns),))
+    instances = body["instances"]
+    if not isinstance(instances, list):
+        raise FieldError("instances", instances, "a list of objects")
+    if not instances:
+        raise BodyError("instances is empty; send at least one row")
+    if len(instances) > limits.max_rows:
+        raise LimitError(f"instances: at most {limits.max_rows} rows a request, got {len(instances)}", field="instances")
+    shared = {name: value for name, value in body.items() if name != "instances"}
+    defaults = _options(shared, "")
+    unknown = [name for name in shared if name not in OPTIONS and name != "parameters"]
+    if unknown:
+        raise FieldError(unknown[0], body[unknown[0]], f"beside instances only {', '.join(OPTIONS)}, parameters")
+    rows = []
+    for position, instance in enumerate(instances):
+        place = f"instances[{position}]"
+        if not isinstance(instance, Mapping):
+            raise FieldError(place, instance, "an object of features")
+        rows.append(_row(instance, defaults, f"{place}.", limits, features, columns))
+    return Request("instances", tuple(rows))
+
+
+def _options(given: Mapping[str, Any], place: str) -> dict[str, Any]:
+    options = {name: given[name] for name in OPTIONS if name in given}
+    parameters = given.get("parameters")
+    if parameters is None:
+        return options
+    if not isinstance(parameters, Mapping):
+        raise FieldError(f"{place}parameters", parameters, "an object of options")
+    for name, value in parameters.items():
+        if name not in OPTIONS:
+            raise FieldError(f"{place}parameters.{shorten(name)}", value, f"one of the options {', '.join(OPTIONS)}")
+        options.setdefault(name, value)
+    return options
+
+
+def _row(
+    given: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    place: str,
+    limits: Limits,
+    features: Collection[str],
+    columns: Collection[str],
+) -> Row:
+    options = {**defaults, **_options(given, place)}
+    row_features = {name: value for name, value in given.items() if name in features}
+    for name, value in given.items():
+        if name not in features and name not in OPTIONS and name != "parameters":
+            allowed = ", ".join([*features, *OPTIONS])
+            raise FieldError(f"{place}{shorten(name)}", value, f"a known field ({allowed})")
+    return Row(
+        features=row_features,
+        k=_k(options.get("k"), place, limits),
+        exclude=_exclude(options.get("exclude"), place, limits),
+        exclude_history=_flag(options.get("exclude_history"), f"{place}exclude_history"),
+        fields=_fields(options.get("fields"), place, columns),
+        place=place,
+    )
+
+
+def _k(value: object, place: str, limits: Limits) -> int:
+    if value is None:
+        return limits.default_k
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= limits.max_k:
+        raise FieldError(f"{place}k", value, f"an integer from 1 to {limits.max_k}")
+    return value
+
+
+def _exclude(value: object, place: str, limits: Limits) -> tuple[object, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise FieldError(f"{place}exclude", value, "a list of item ids")
+    if len(value) > limits.max_exclude:
+        raise LimitError(
+            f"{place}exclude: at most {limits.max_exclude} items, got {len(value)}", field=f"{place}exclude"
+        )
+    for position, element in enumerate(value):
+        if token_of(element) is None:
+            raise FieldError(f"{place}exclude[{position}]", element, "a string or an integer")
+    return tuple(value)
+
+
+def _flag(value: object, field: str) -> bool:
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise FieldError(field, value, "true or false")
+
+
+def _fields(value: object, place: str, columns: Collection[str]) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise FieldError(f"{place}fields", value, "a list of item columns")
+    for position, name in enumerate(value):
+        if not isinstance(name, str) or name not in columns:
+            raise FieldError(f"{place}fields[{position}]", name, f"one of {', '.join(columns) or 'no columns'}")
+    return tuple(dict.fromkeys(value))
+
+
+def json_of(item: Mapping[str, object]) -> object:
+    """Find the JSON in what TorchServe hands over: parsed, bytes, text, one form field, or a gRPC map.
+
+    A form or gRPC map without `body` or `data` is read as one plain row, a field for each feature or option.
+
+    Raises:
+        BodyError: What should be JSON is not.
+    """
+    for key in _BODY_KEYS:
+        if key in item:
+            return _parse(item[key])
+    if len(item) == 1:
+        # `curl -d '{"user_id": …}'` without a content type sends a form whose only field's name is the JSON.
+        ((name, value),) = item.items()
+        if name.lstrip().startswith("{"):
+            return _parse(name if not value else f"{name}={_text(value)}")
+    if not item:
+        raise BodyError("the body is empty; send a JSON object and the header Content-Type: application/json")
+    return {name: _form_value(_text(value)) for name, value in item.items()}
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bytes | bytearray | memoryview):
+        try:
+            return bytes(value).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise BodyError(f"the body is not UTF-8: {error.reason} at byte {error.start}") from None
+    raise BodyError(f"expected text or JSON, got {type(value).__name__}")
+
+
+def _parse(value: object) -> object:
+    if not isinstance(value, str | bytes | bytearray | memoryview):
+        return value
+    text = _text(value)
+    if not text.strip():
+        raise BodyError("the body is empty; send a JSON object")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise BodyError(f"the body is not JSON: {reason}; it begins with {shorten(text)}") from None
+
+
+def _form_value(text: str) -> object:
+    # "24" is a number and "007" an id: only what JSON would write the same way back is taken for JSON.
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    if isinstance(value, list | dict) or json.dumps(value) == text:
+        return value
+    return text

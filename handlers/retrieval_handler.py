@@ -1,0 +1,10 @@
+"""The handler of a retrieval archive; TorchServe imports this file by its bare name.
+
+TorchServe wants exactly one class defined here, so all else stands in `torchtowers.handlers`.
+"""
+
+from torchtowers.handlers.base import BaseHandler
+
+
+class RetrievalHandler(BaseHandler):
+    """Answers `{"user_id": "196", "k": 10}` with `{"items": […], "scores": […]}`."""

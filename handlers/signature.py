@@ -1,0 +1,308 @@
+"""signature.json: the contract between what export writes and what serving reads; written and read here only."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from torchtowers.handlers.encoders import Encoder, Vocabulary, encoder_from_json
+from torchtowers.handlers.errors import ArtifactError, SignatureError, shorten
+
+__all__ = [
+    "FILE_NAME",
+    "FORMAT_VERSION",
+    "FeatureSpec",
+    "IndexSpec",
+    "RuntimeName",
+    "Signature",
+    "TowerSpec",
+    "sha256_of",
+]
+
+FORMAT_VERSION = 1
+FILE_NAME = "signature.json"
+
+RuntimeName = Literal["torchscript", "onnx"]
+
+
+def sha256_of(path: Path) -> str:
+    """Give the file's sha256 in hexadecimal; memory stays small for any size."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """One input of a tower.
+
+    Args:
+        name: The field of a request.
+        dtype: `string` or `number`.
+        shape: `("batch",)` or `("batch", "length")`.
+        encoder: The encoder's kind and settings, with `vocabulary` naming a file of the artifact.
+        out_of_vocabulary: What becomes of a token that the vocabulary does not know.
+        required: A request's row without it is refused.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[str, ...]
+    encoder: Mapping[str, Any]
+    out_of_vocabulary: str
+    required: bool = False
+
+    @property
+    def vocabulary_file(self) -> str | None:
+        """Where the encoder's tokens are kept, relative to the artifact."""
+        return self.encoder.get("vocabulary")
+
+    def load_encoder(self, folder: Path) -> Encoder:
+        """Make the encoder with its vocabulary from the artifact in `folder`."""
+        name = self.vocabulary_file
+        return encoder_from_json(self.encoder, None if name is None else Vocabulary.load(folder / name))
+
+
+@dataclass(frozen=True)
+class TowerSpec:
+    """A tower's inputs, in the order in which the ONNX and TorchScript files take them, and its id's name.
+
+    Args:
+        key: The feature that identifies the entity, such as `user_id`.
+        features: Its inputs.
+        lookup: Features that are filled in for a known key when a request leaves them out; each names
+            the stem of its files in the artifact.
+    """
+
+    key: str
+    features: tuple[FeatureSpec, ...]
+    lookup: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class IndexSpec:
+    """The candidates: `size` embeddings of `dimension` float32 values, compared by `metric`.
+
+    Args:
+        embeddings: The file of the embeddings, `[size, dimension]`.
+        ids: The stem of the files of the ids.
+    """
+
+    size: int
+    dimension: int
+    metric: str
+    exact: bool
+    embeddings: str
+    ids: str
+
+
+@dataclass(frozen=True)
+class Signature:
+    """All that serving has to know of an artifact.
+
+    Args:
+        kind: The model's kind; `retrieval`.
+        query: The query tower's inputs.
+        candidate: The candidate tower's inputs; None in an archive that holds no candidate tower.
+        history: The query feature that lists items which the user already knows, if there is one.
+        index: The candidates.
+        columns: Item columns that can be asked for, each with the stem of its files.
+        towers: By runtime, then `query` or `candidate`: the tower's file.
+        onnx_opset: The opset of the ONNX files, if there are any.
+        versions: Of Python and of the libraries that made the artifact.
+        files: The sha256 of every file of the artifact but the signature.
+    """
+
+    kind: str
+    query: TowerSpec
+    candidate: TowerSpec | None
+    history: str | None
+    index: IndexSpec
+    columns: Mapping[str, str]
+    towers: Mapping[str, Mapping[str, str]]
+    onnx_opset: int | None
+    versions: Mapping[str, str]
+    files: Mapping[str, str]
+
+    def verify_files(self, folder: Path) -> None:
+        """Compare every file's sha256 with the signature's.
+
+        Raises:
+            ArtifactError: A file is missing or altered; the first one is named.
+        """
+        for name, expected in self.files.items():
+            path = folder / name
+            if not path.is_file():
+                raise ArtifactError(f"{name} is missing from {folder.name}; export or build it again")
+            if sha256_of(path) != expected:
+                raise ArtifactError(f"{name} in {folder.name} was altered: its sha256 is not the signature's")
+
+    def for_serving(self, runtime: str) -> "Signature":
+        """Give the signature of an archive that answers queries with one runtime only.
+
+        Raises:
+            ArtifactError: The artifact holds no query tower for that runtime.
+        """
+        if runtime not in self.towers:
+            raise ArtifactError(
+                f"the artifact has no {runtime} tower, only {', '.join(sorted(self.towers))}; "
+                f"export it with --format {runtime}"
+            )
+        restricted = replace(
+            self,
+            candidate=None,
+            towers={runtime: {"query": self.towers[runtime]["query"]}},
+            onnx_opset=self.onnx_opset if runtime == "onnx" else None,
+        )
+        used = restricted.used_files()
+        return replace(restricted, files={name: sha for name, sha in self.files.items() if name in used})
+
+    def used_files(self) -> frozenset[str]:
+        """Give the names of the files that the signature refers to."""
+        towers = [self.query] if self.candidate is None else [self.query, self.candidate]
+        names = {file for runtime in self.towers.values() for file in runtime.values()}
+        names.add(self.index.embeddings)
+        for tower in towers:
+            names.update(spec.vocabulary_file for spec in tower.features if spec.vocabulary_file)
+        stems = [self.index.ids, *self.columns.values(), *(s for tower in towers for s in tower.lookup.values())]
+        names.update(name for name in self.files if any(_is_of_stem(name, stem) for stem in stems))
+        return frozenset(names)
+
+    def write(self, folder: Path) -> None:
+        """Write signature.json into the artifact's folder."""
+        (folder / FILE_NAME).write_text(self.to_text(), encoding="utf-8")
+
+    def to_text(self) -> str:
+        """Give the file's text, the same for the same content."""
+        content: dict[str, Any] = {
+            "format_version": FORMAT_VERSION,
+            "kind": self.kind,
+            "query": _tower_to_json(self.query),
+            "candidate": None if self.candidate is None else _tower_to_json(self.candidate),
+            "history": self.history,
+            "outputs": [
+                {"name": "items", "dtype": "string", "shape": ["k"]},
+                {"name": "scores", "dtype": "float32", "shape": ["k"]},
+            ],
+            "index": vars(self.index),
+            "columns": dict(self.columns),
+            "towers": {runtime: dict(files) for runtime, files in self.towers.items()},
+            "onnx_opset": self.onnx_opset,
+            "versions": dict(self.versions),
+            "files": dict(sorted(self.files.items())),
+        }
+        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def read(cls, folder: Path) -> "Signature":
+        """Read signature.json from an artifact's folder and check its form wholly.
+
+        Raises:
+            SignatureError: It is missing, malformed, or of a format version unknown to this code.
+        """
+        path = folder / FILE_NAME
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise SignatureError(f"{folder} holds no {FILE_NAME}; it is not an artifact") from error
+        except (OSError, ValueError) as error:
+            raise SignatureError(f"{path} can't be read: {error}") from error
+        return cls.from_json(content)
+
+    @classmethod
+    def from_json(cls, content: Any) -> "Signature":
+        """Make a signature from its parsed JSON."""
+        reader = _Reader(content, "signature")
+        version = reader.get("format_version", int)
+        if version != FORMAT_VERSION:
+            raise SignatureError(
+                f"signature.json is of format version {version}, this code reads {FORMAT_VERSION}; "
+                "serve it with the torchtowers version that exported it, or export it again"
+            )
+        index = reader.child("index")
+        towers = reader.get("towers", dict)
+        for files in towers.values():
+            for name in _Reader(files, "towers").items(str).values():
+                _check_path(name)
+        candidate = reader.get("candidate", dict, optional=True)
+        return cls(
+            kind=reader.get("kind", str),
+            query=_tower_from_json(reader.child("query")),
+            candidate=None if candidate is None else _tower_from_json(reader.child("candidate")),
+            history=reader.get("history", str, optional=True),
+            index=IndexSpec(
+                size=index.get("size", int),
+                dimension=index.get("dimension", int),
+                metric=index.get("metric", str),
+                exact=index.get("exact", bool),
+                embeddings=_check_path(index.get("embeddings", str)),
+                ids=_check_path(index.get("ids", str)),
+            ),
+            columns={name: _check_path(stem) for name, stem in reader.child("columns").items(str).items()},
+            towers=towers,
+            onnx_opset=reader.get("onnx_opset", int, optional=True),
+            versions=reader.child("versions").items(str),
+            files={_check_path(name): sha for name, sha in reader.child("files").items(str).items()},
+        )
+
+
+def _is_of_stem(name: str, stem: str) -> bool:
+    return name.startswith(f"{stem}.") and name.endswith(".npy")
+
+
+def _check_path(name: str) -> str:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name or not path.parts:
+        raise SignatureError(f"signature.json names a file outside the artifact: {shorten(name)}")
+    return name
+
+
+def _tower_to_json(tower: TowerSpec) -> dict[str, Any]:
+    features = [{**vars(spec), "shape": list(spec.shape), "encoder": dict(spec.encoder)} for spec in tower.features]
+    return {"key": tower.key, "features": features, "lookup": dict(tower.lookup)}
+
+
+def _tower_from_json(reader: "_Reader") -> TowerSpec:
+    features = []
+    for position, content in enumerate(reader.get("features", list)):
+        feature = _Reader(content, f"{reader.place}.features[{position}]")
+        spec = FeatureSpec(
+            name=feature.get("name", str),
+            dtype=feature.get("dtype", str),
+            shape=tuple(feature.get("shape", list)),
+            encoder=feature.get("encoder", dict),
+            out_of_vocabulary=feature.get("out_of_vocabulary", str),
+            required=feature.get("required", bool),
+        )
+        if spec.vocabulary_file is not None:
+            _check_path(spec.vocabulary_file)
+        features.append(spec)
+    lookup = {name: _check_path(stem) for name, stem in reader.child("lookup").items(str).items()}
+    return TowerSpec(reader.get("key", str), tuple(features), lookup)
+
+
+class _Reader:
+    """Typed access to parsed JSON whose errors name the place."""
+
+    def __init__(self, content: Any, place: str) -> None:
+        if not isinstance(content, dict):
+            raise SignatureError(f"{place} in signature.json has to be an object, got {shorten(content)}")
+        self.content = content
+        self.place = place
+
+    def get(self, name: str, kind: Callable[..., Any], *, optional: bool = False) -> Any:
+        value = self.content.get(name)
+        if value is None and optional:
+            return None
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):  # type: ignore[arg-type]
+            raise SignatureError(
+                f"{self.place}.{name} in signature.json: expected {kind.__name__}, got {shorten(value)}"
+            )
+        return value
+
+    def child(self, name: str) -> "_Reader":
+        return _Reader(self.get(name, dict), f"{self.place}.{name}")
+
+    def items(self, kind: type) -> dict[str, Any]:
+        return {name: self.get(name, kind) for name in self.content}

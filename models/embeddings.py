@@ -1,0 +1,137 @@
+"""Embedding tables for single indices and for lists of them."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from torchtowers.handlers.encoders import MISSING, UNKNOWN
+
+__all__ = ["ListEmbedding", "TokenEmbedding", "pooled_sum"]
+
+# Above this many entries the matrix of counts costs more than it saves.
+_COUNTS_LIMIT = 32_000_000
+
+
+class TokenEmbedding(nn.Module):
+    """One row of a table for each index; a missing value has the zero vector.
+
+    Args:
+        size: Rows of the table.
+        dim: Its width.
+        unknown_rate: In training, how often an index is replaced by that of unknown tokens, so that their
+            row is learnt and a user or item never seen before is answered from its other features.
+        std: Standard deviation of the initial values.
+    """
+
+    def __init__(self, size: int, dim: int, *, unknown_rate: float = 0.0, std: float = 0.05) -> None:
+        super().__init__()
+        self.unknown_rate = unknown_rate
+        self.unknown = UNKNOWN
+        self.padding = MISSING
+        self.weight = nn.Parameter(_initial(size, dim, std))
+
+    def forward(self, indices: Tensor) -> Tensor:
+        """Look up.
+
+        Args:
+            indices: int64 `[batch]`.
+
+        Returns:
+            `[batch, dim]`.
+        """
+        if self.training and self.unknown_rate > 0:
+            replaced = torch.rand(indices.shape) < self.unknown_rate
+            indices = indices.masked_fill(replaced.to(indices.device), self.unknown)
+        return F.embedding(indices, self.weight, padding_idx=self.padding, sparse=True)
+
+
+class ListEmbedding(nn.Module):
+    """The pooled rows of a list of indices; an empty list has the zero vector.
+
+    Args:
+        size: Rows of the table.
+        dim: Its width.
+        pooling: `mean`, or `sqrtn`: the sum divided by the square root of the list's length.
+        token_dropout: In training, how often one index is left out.
+        list_dropout: In training, how often a whole list is left out, so that an answer without it is learnt.
+        std: Standard deviation of the initial values.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        dim: int,
+        *,
+        pooling: Literal["mean", "sqrtn"] = "mean",
+        token_dropout: float = 0.0,
+        list_dropout: float = 0.0,
+        std: float = 0.05,
+    ) -> None:
+        super().__init__()
+        self.power = 1.0 if pooling == "mean" else 0.5
+        self.token_dropout = token_dropout
+        self.list_dropout = list_dropout
+        self.padding = MISSING
+        self.weight = nn.Parameter(_initial(size, dim, std))
+
+    def forward(self, indices: Tensor) -> Tensor:
+        """Look up and pool.
+
+        Args:
+            indices: int64 `[batch, length]`, padded with 0 anywhere.
+
+        Returns:
+            `[batch, dim]`.
+        """
+        if self.training:
+            indices = self._drop(indices)
+            total = pooled_sum(indices, self.weight)
+        else:
+            present = (indices != self.padding).unsqueeze(-1).to(self.weight.dtype)
+            total = (F.embedding(indices, self.weight) * present).sum(1)
+        length = (indices != self.padding).sum(1, keepdim=True).clamp(min=1).to(self.weight.dtype)
+        return total / length.pow(self.power)
+
+    def _drop(self, indices: Tensor) -> Tensor:
+        if self.token_dropout > 0:
+            dropped = torch.rand(indices.shape) < self.token_dropout
+            indices = indices.masked_fill(dropped.to(indices.device), self.padding)
+        if self.list_dropout > 0:
+            dropped = torch.rand((indices.size(0), 1)) < self.list_dropout
+            indices = indices.masked_fill(dropped.to(indices.device), self.padding)
+        return indices
+
+
+def pooled_sum(indices: Tensor, weight: Tensor) -> Tensor:
+    """Sum the rows of `weight` over each list, with a sparse gradient; index 0 adds nothing.
+
+    Where the batch names few distinct rows, a matrix of counts times these rows is several times faster than
+    scattering a gradient for every element of every list.
+
+    Args:
+        indices: int64 `[batch, length]`.
+        weight: `[size, dim]`.
+
+    Returns:
+        `[batch, dim]`.
+    """
+    named = torch.zeros(weight.size(0), dtype=torch.bool, device=indices.device)
+    named[indices.flatten()] = True
+    named[MISSING] = False
+    rows = named.nonzero().flatten()
+    if rows.numel() * indices.size(0) > _COUNTS_LIMIT:
+        return F.embedding_bag(indices, weight, mode="sum", sparse=True, padding_idx=MISSING)
+    # Padding goes to a last column of its own, which is cut off.
+    column = torch.full((weight.size(0),), rows.numel(), dtype=torch.int64, device=indices.device)
+    column[rows] = torch.arange(rows.numel(), device=indices.device)
+    counts = torch.zeros(indices.size(0), rows.numel() + 1, dtype=weight.dtype, device=weight.device)
+    counts.scatter_add_(1, column[indices], torch.ones_like(indices, dtype=weight.dtype))
+    return counts[:, :-1] @ F.embedding(rows, weight, sparse=True)
+
+
+def _initial(size: int, dim: int, std: float) -> Tensor:
+    weight = torch.randn(size, dim) * std
+    weight[MISSING] = 0.0
+    return weight

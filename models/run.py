@@ -1,0 +1,186 @@
+"""A run directory: what training leaves, written so that it is whole at every moment."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from torchtowers.handlers.encoders import Vocabulary
+from torchtowers.models.config import RunConfig, load_config
+from torchtowers.models.errors import RunError
+
+__all__ = ["Run"]
+
+_CONFIG = "config.yaml"
+_MODEL = "model.safetensors"
+_CHECKPOINT = "checkpoint.safetensors"
+_METRICS = "metrics.json"
+_HISTORY = "history.jsonl"
+
+
+class Run:
+    """The files of one run.
+
+    `config.yaml`, `model.safetensors`, `vocabularies/`, `metrics.json`, `history.jsonl` and `report.html`; while
+    training is not finished also `checkpoint.safetensors`, from which it is resumed.
+
+    Args:
+        folder: The run directory.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+
+    @property
+    def exists(self) -> bool:
+        """Whether training has begun here."""
+        return (self.folder / _CONFIG).exists()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether training has ended here."""
+        return self.exists and self.model_path.exists() and not self.checkpoint_path.exists()
+
+    @property
+    def model_path(self) -> Path:
+        """The weights."""
+        return self.folder / _MODEL
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """What an unfinished training goes on from."""
+        return self.folder / _CHECKPOINT
+
+    def begin(self, config: RunConfig, vocabularies: Mapping[str, Vocabulary]) -> None:
+        """Make the directory, with the configuration and the vocabularies.
+
+        Raises:
+            RunError: It can't be made.
+        """
+        try:
+            (self.folder / "vocabularies").mkdir(parents=True, exist_ok=True)
+            for stale in (_MODEL, _CHECKPOINT, _METRICS, _HISTORY, "report.html"):
+                (self.folder / stale).unlink(missing_ok=True)
+            for name, vocabulary in vocabularies.items():
+                vocabulary.save(self.folder / "vocabularies" / f"{name}.json")
+            self._write(_CONFIG, config.to_yaml())
+        except OSError as error:
+            raise RunError(f"{self.folder} can't be written: {error.strerror}") from error
+
+    def config(self) -> RunConfig:
+        """Read the configuration.
+
+        Raises:
+            RunError: There is none.
+        """
+        if not self.exists:
+            raise RunError(f"{self.folder} holds no {_CONFIG}: it is not a run; make one with torchtowers train")
+        return load_config(self.folder / _CONFIG)
+
+    def vocabularies(self) -> dict[str, Vocabulary]:
+        """Read the vocabularies, by feature."""
+        return {path.stem: Vocabulary.load(path) for path in sorted((self.folder / "vocabularies").glob("*.json"))}
+
+    def save_model(self, model: nn.Module) -> None:
+        """Write the weights."""
+        self._write_tensors(_MODEL, model.state_dict(), {})
+
+    def load_model(self, model: nn.Module) -> None:
+        """Read the weights into a model of the same configuration.
+
+        Raises:
+            RunError: They are missing, damaged, or of another model.
+        """
+        if not self.model_path.exists():
+            raise RunError(f"{self.folder} holds no {_MODEL} yet: train further with torchtowers train --resume")
+        try:
+            model.load_state_dict(load_file(self.model_path))
+        except (SafetensorError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise RunError(f"{self.model_path} does not fit the run's config.yaml: {reason}") from error
+
+    def save_checkpoint(self, tensors: Mapping[str, Tensor], place: Mapping[str, int]) -> None:
+        """Write all that training needs to go on, in one file.
+
+        Args:
+            tensors: The model's, the optimizers' and the random generator's state.
+            place: Where training stands, in whole numbers.
+        """
+        self._write_tensors(_CHECKPOINT, tensors, {name: str(value) for name, value in place.items()})
+
+    def load_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, int]]:
+        """Read what `save_checkpoint` wrote.
+
+        Raises:
+            RunError: There is none, or it is damaged.
+        """
+        try:
+            with safe_open(self.checkpoint_path, framework="pt") as file:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                return tensors, {name: int(value) for name, value in (file.metadata() or {}).items()}
+        except FileNotFoundError as error:
+            state = "is finished" if self.is_finished else "has no checkpoint yet"
+            raise RunError(f"{self.folder} {state}: there is nothing to resume") from error
+        except SafetensorError as error:
+            raise RunError(f"{self.checkpoint_path} is damaged ({error}); train again") from error
+
+    def drop_checkpoint(self) -> None:
+        """Remove the checkpoint: training has ended."""
+        self.checkpoint_path.unlink(missing_ok=True)
+
+    def append_history(self, entry: Mapping[str, Any]) -> None:
+        """Add one line to history.jsonl."""
+        with (self.folder / _HISTORY).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def cut_history(self, epochs: int) -> None:
+        """Drop the lines of later epochs than the checkpoint's, which a killed process may have left."""
+        kept = [entry for entry in self.history() if entry["epoch"] <= epochs]
+        self._write(_HISTORY, "".join(json.dumps(entry) + "\n" for entry in kept))
+
+    def history(self) -> list[dict[str, Any]]:
+        """Read history.jsonl, one entry an epoch."""
+        path = self.folder / _HISTORY
+        if not path.exists():
+            return []
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+    def save_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """Write metrics.json."""
+        self._write(_METRICS, json.dumps(metrics, indent=2) + "\n")
+
+    def metrics(self) -> dict[str, Any]:
+        """Read metrics.json.
+
+        Raises:
+            RunError: There is none.
+        """
+        path = self.folder / _METRICS
+        if not path.exists():
+            raise RunError(f"{self.folder} holds no {_METRICS}: evaluate it with torchtowers evaluate {self.folder}")
+        metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return metrics
+
+    def save_report(self, html: str) -> None:
+        """Write report.html."""
+        self._write("report.html", html)
+
+    def _write(self, name: str, text: str) -> None:
+        beside = self.folder / f".{name}.part"
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(self.folder / name)
+
+    def _write_tensors(self, name: str, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+        beside = self.folder / f".{name}.part"
+        contiguous = {key: tensor.detach().contiguous() for key, tensor in tensors.items()}
+        try:
+            save_file(contiguous, beside, metadata)
+            beside.replace(self.folder / name)
+        except (OSError, SafetensorError) as error:
+            beside.unlink(missing_ok=True)
+            raise RunError(f"{self.folder / name} can't be written: {error}") from error
+

@@ -1,0 +1,184 @@
+"""Starts a TorchServe that runs on its own, tells how it is, and stops it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import psutil
+
+from torchtowers.serving.archives import choose_archives
+from torchtowers.serving.errors import ServerNotRunningError, ServingError
+from torchtowers.serving.java import server_command, server_environment
+from torchtowers.serving.log_config import LOG_CONFIG
+from torchtowers.serving.logs import LogReader
+from torchtowers.serving.management import Management, Model
+from torchtowers.serving.ports import require_free_ports
+from torchtowers.serving.process import deferred_interrupt, end, end_orphans, find, spawn
+from torchtowers.serving.properties import Properties, read_properties
+from torchtowers.serving.state import Record, StateFolder
+from torchtowers.serving.tokens import Tokens
+from torchtowers.serving.waiting import wait_until_ready
+
+__all__ = ["Server", "start", "status", "stop"]
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that runs, as it was when it was asked.
+
+    Args:
+        record: What its start wrote down: addresses, process, model store, configuration.
+        state: Its state folder.
+        models: Every version of every model with its workers; empty while the server comes up or
+            does not answer.
+    """
+
+    record: Record
+    state: Path
+    models: tuple[Model, ...]
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self.record.pid
+
+    @property
+    def ready(self) -> bool:
+        """Whether every worker of every model answers requests."""
+        return bool(self.models) and all(model.ready for model in self.models)
+
+    @property
+    def logs(self) -> Path:
+        """The folder of its logs: `model_log.log` is what the workers print, `ts_log.log` is the server's."""
+        return StateFolder(self.state).logs
+
+
+def start(
+    model_store: Path,
+    *,
+    models: str = "all",
+    config: Path,
+    state: Path | None = None,
+    timeout: float = 120.0,
+    progress: Callable[[str], None] | None = None,
+) -> Server:
+    """Start TorchServe, and come back when every worker of every model answers requests.
+
+    The server runs on when the caller ends. A start that fails or is interrupted leaves no process.
+
+    Args:
+        model_store: The folder with the archives.
+        models: `all`, or a list with commas: `movies`, `movies.mar` or `name=movies.mar`.
+        config: The `config.properties`.
+        state: The server's state folder; by default `$TORCHTOWERS_STATE` or one in the user's home.
+        timeout: Seconds until the workers have to be ready.
+        progress: Called with one line for each step.
+
+    Raises:
+        ServingError: Something stands in the way that can be told before anything is started.
+        ServerStartError: TorchServe or a worker did not come up; carries its own last error line.
+    """
+    say = progress or (lambda _: None)
+    folder = StateFolder(state)
+    properties = read_properties(config)
+    archives = choose_archives(model_store, models)
+    with folder.lock("start", wait=False):
+        _require_not_running(folder)
+        require_free_ports(properties)
+        tmp = _prepare(folder)
+        process: psutil.Process | None = None
+        try:
+            command = server_command(properties, model_store, archives, folder, tmp)
+            environment = server_environment(folder, tmp)
+            reader = LogReader(folder.logs)
+            say(f"starting TorchServe with {', '.join(map(str, archives))}")
+            with deferred_interrupt():
+                process = spawn(command, cwd=folder.path, environment=environment, console=reader.console)
+                record = _record(process, properties, model_store, tmp)
+                folder.write(record)
+            with _management(folder, record) as management:
+                ready = wait_until_ready(process, management, archives, reader, timeout=timeout, progress=say)
+        except BaseException:
+            with deferred_interrupt():
+                if process is not None:
+                    # Nothing was answered yet that a slow, polite end would save.
+                    end(process, timeout=0)
+                folder.clear(tmp)
+            raise
+    return Server(record, folder.path, ready)
+
+
+def status(state: Path | None = None) -> Server | None:
+    """Tell how the server of a state folder is; None when none runs."""
+    folder = StateFolder(state)
+    record = folder.read()
+    if record is None or find(record.pid, record.create_time) is None:
+        return None
+    try:
+        with _management(folder, record) as management:
+            models = management.models()
+    except ServingError:
+        models = ()
+    return Server(record, folder.path, models)
+
+
+def stop(state: Path | None = None, *, timeout: float = 30.0) -> None:
+    """Stop the server of a state folder, its workers too, and wait until they are gone.
+
+    Args:
+        state: The state folder, as for `start`.
+        timeout: Seconds after which it is killed instead.
+
+    Raises:
+        ServerNotRunningError: None runs.
+    """
+    folder = StateFolder(state)
+    record = folder.read()
+    process = find(record.pid, record.create_time) if record else None
+    if process is not None:
+        end(process, timeout)
+    if record is not None:
+        end_orphans(record.pid, record.tmp)
+        folder.forget(record)
+    if process is None:
+        raise ServerNotRunningError(f"no server runs in {folder.path}")
+
+
+def _require_not_running(folder: StateFolder) -> None:
+    record = folder.read()
+    if record is not None and find(record.pid, record.create_time) is not None:
+        raise ServingError(
+            f"TorchServe is already running (pid {record.pid}, {record.inference}): "
+            "stop it with `torchtowers serve stop`"
+        )
+
+
+def _prepare(folder: StateFolder) -> Path:
+    left_behind = folder.read()
+    if left_behind is not None:
+        end_orphans(left_behind.pid, left_behind.tmp)
+    tmp = folder.prepare()
+    folder.log_config.write_text(LOG_CONFIG, encoding="utf-8")
+    return tmp
+
+
+def _record(process: psutil.Process, properties: Properties, model_store: Path, tmp: Path) -> Record:
+    return Record(
+        pid=process.pid,
+        create_time=process.create_time(),
+        inference=properties.inference.url,
+        management=properties.management.url,
+        metrics=properties.metrics.url,
+        grpc=properties.grpc_inference.target,
+        token_authorization=properties.token_authorization,
+        model_store=str(model_store.resolve()),
+        config=str(properties.path),
+        started=datetime.now().astimezone().isoformat(timespec="seconds"),
+        tmp=str(tmp),
+    )
+
+
+def _management(folder: StateFolder, record: Record) -> Management:
+    tokens = Tokens(folder.path, record.management) if record.token_authorization else None
+    return Management(record.management, tokens)
