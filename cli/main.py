@@ -1,2 +1,61 @@
-def main() -> int:
-    return 0
+"""torchtowers: from interactions to a served recommender, one command a step."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from torchtowers.cli.console import print_error
+from torchtowers.handlers.errors import TowersError
+
+__all__ = ["main"]
+
+# In the order of the work. Each is a module with `add(subparsers)`; its parser's `run` gives the exit code.
+_COMMANDS = ("data", "train", "evaluate", "export", "archive", "serve", "recommend")
+
+_EXAMPLES = """\
+the whole way:
+  torchtowers data fetch movielens-100k
+  torchtowers train configs/movielens-retrieval.yaml --out runs/movielens
+  torchtowers export runs/movielens --out artifacts/movielens
+  torchtowers archive build artifacts/movielens --name movielens
+  torchtowers serve start
+  torchtowers recommend movielens '{"user_id": "196"}' -k 5 --fields title
+  torchtowers serve stop
+
+exit codes: 0 success, 1 a check that failed, 2 a mistake of the caller's, 130 interrupted
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: Without the program's name; by default those of the process.
+
+    Returns:
+        The exit code.
+    """
+    parser = argparse.ArgumentParser(
+        prog="torchtowers",
+        description=__doc__,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in _COMMANDS:
+        importlib.import_module(f"torchtowers.cli.{name}").add(commands)
+    parsed = parser.parse_args(arguments)
+    try:
+        code: int = parsed.run(parsed)
+    except TowersError as error:
+        print_error(str(error))
+        return getattr(error, "exit_code", 2)
+    except KeyboardInterrupt:
+        print_error("interrupted")
+        return 130
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

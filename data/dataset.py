@@ -99,7 +99,9 @@ def prepare(
     name, history = _history(features.user)
     full = given = None
     if history is not None:
-        full = _build_history(tables.interactions, rows.train, user_rows, item_rows, history, tables.users.height)
+        full = _build_history(
+            tables.interactions, rows.train, user_rows, item_rows, history, tables.users.height
+        )
         given = full.last(history.max_length)
     users = encode_table(
         tables.users, data.user, user_encoders, {} if name is None or given is None else {name: given}
@@ -115,9 +117,7 @@ def prepare(
     )
 
 
-def _parts(
-    rows: Split, users: NDArray[np.int64], items: NDArray[np.int64]
-) -> dict[str, Interactions]:
+def _parts(rows: Split, users: NDArray[np.int64], items: NDArray[np.int64]) -> dict[str, Interactions]:
     return {
         part: Interactions(users[chosen], items[chosen])
         for part, chosen in (("train", rows.train), ("validation", rows.validation), ("test", rows.test))

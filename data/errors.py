@@ -1,9 +1,9 @@
 """What can go wrong with data.
 
-    TowersError
-    └── DataError            files, columns or values that can't be used
-        ├── ChecksumError    a file whose bytes are not the expected ones
-        └── FetchError       no source of a data set could be reached
+TowersError
+└── DataError            files, columns or values that can't be used
+    ├── ChecksumError    a file whose bytes are not the expected ones
+    └── FetchError       no source of a data set could be reached
 """
 
 from torchtowers.handlers.errors import TowersError

@@ -33,7 +33,9 @@ def encode_row(
     numbers = b", ".join(b"%.9g" % score for score in scores.tolist())
     answer = b'{"items": [%b], "scores": [%b]' % (_list(ids, taken), numbers)
     if columns:
-        parts = (json.dumps(name).encode() + b": [" + _list(table, taken) + b"]" for name, table in columns.items())
+        parts = (
+            json.dumps(name).encode() + b": [" + _list(table, taken) + b"]" for name, table in columns.items()
+        )
         answer += b', "fields": {' + b", ".join(parts) + b"}"
     return answer + b"}"
 

@@ -101,5 +101,6 @@ class BaseHandler:
 
 def _too_large(size: int, most: int) -> LimitError:
     return LimitError(
-        f"the answer would be {size} bytes, at most {most} are allowed: ask for fewer rows, items or fields", code=413
+        f"the answer would be {size} bytes, at most {most} are allowed: ask for fewer rows, items or fields",
+        code=413,
     )

@@ -76,7 +76,9 @@ class Vocabulary:
         self.tokens = tuple(tokens)
         self._index = {token: index for index, token in enumerate(self.tokens, start=FIRST_TOKEN)}
         if len(self._index) != len(self.tokens):
-            raise ValueError(f"a vocabulary of {len(self.tokens)} tokens has {len(self._index)} distinct ones")
+            raise ValueError(
+                f"a vocabulary of {len(self.tokens)} tokens has {len(self._index)} distinct ones"
+            )
 
     @property
     def size(self) -> int:

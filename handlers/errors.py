@@ -98,6 +98,13 @@ class FieldError(RequestError):
     def __init__(self, field: str, came: object, expected: str) -> None:
         super().__init__(f"{field}: expected {expected}, got {shorten(came)}", field=field)
 
+    @classmethod
+    def missing(cls, field: str, expected: str) -> "FieldError":
+        """Give the error for a field that every row needs and this one lacks."""
+        error = cls(field, None, expected)
+        error.args = (f"{field}: missing; every row needs {expected}",)
+        return error
+
 
 class LimitError(RequestError):
     """More than the server is configured to answer."""

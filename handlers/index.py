@@ -36,7 +36,9 @@ class ExactIndex:
         self.ids = ids
         self._rows = {json.loads(ids.raw(row)): row for row in range(len(ids))}
         if len(self._rows) != len(ids):
-            raise ArtifactError(f"the index has {len(ids)} candidates and only {len(self._rows)} distinct ids")
+            raise ArtifactError(
+                f"the index has {len(ids)} candidates and only {len(self._rows)} distinct ids"
+            )
 
     def __len__(self) -> int:
         return len(self.embeddings)
@@ -64,9 +66,7 @@ class ExactIndex:
             excluded: Rows that each query must not get.
         """
         scores = queries @ self.embeddings.T
-        return [
-            top_rows(scores[position], k, excluded[position]) for position, k in enumerate(ks)
-        ]
+        return [top_rows(scores[position], k, excluded[position]) for position, k in enumerate(ks)]
 
     def save(self, folder: Path, spec: IndexSpec) -> None:
         """Write the embeddings and ids under the names in `spec`."""

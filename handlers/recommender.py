@@ -82,9 +82,8 @@ class QueryEncoder:
         given = row.features
         for feature in self.spec.features:
             if feature.required and given.get(feature.name) in (None, ""):
-                raise FieldError(
-                    f"{row.place}{feature.name}", given.get(feature.name), f"a {feature.dtype}; every row needs it"
-                )
+                expected = "a number" if feature.dtype == "number" else "a string or an integer"
+                raise FieldError.missing(f"{row.place}{feature.name}", expected)
         key = self._key.encode_value(given.get(self.spec.key), f"{row.place}{self.spec.key}")
         inputs: dict[str, int | list[int]] = {}
         history: list[int] = []
@@ -151,6 +150,7 @@ class Recommender:
         gpu_id: int | None = None,
         threads: int | None = None,
         limits: Limits | None = None,
+        signature: Signature | None = None,
     ) -> "Recommender":
         """Load and verify an artifact.
 
@@ -160,13 +160,14 @@ class Recommender:
             gpu_id: The CUDA device for the tower; None for the CPU.
             threads: Threads of one operation of the tower on the CPU.
             limits: What a request may ask for.
+            signature: The artifact's, where it is read already; by default it is read from the folder.
 
         Raises:
             ArtifactError: A file is missing, altered or malformed.
             RuntimeUnavailableError: The runtime's library is not installed.
         """
         folder = Path(folder)
-        signature = Signature.read(folder)
+        signature = signature or Signature.read(folder)
         if signature.kind != "retrieval":
             raise ArtifactError(f"expected a retrieval model, got one of kind {signature.kind!r}")
         signature.verify_files(folder)

@@ -99,9 +99,7 @@ def parse_request(
     return rows_of(json_of(item), limits, features, columns)
 
 
-def rows_of(
-    body: object, limits: Limits, features: Collection[str], columns: Collection[str]
-) -> Request:
+def rows_of(body: object, limits: Limits, features: Collection[str], columns: Collection[str]) -> Request:
     """Check a parsed body; see `parse_request`."""
     if not isinstance(body, Mapping):
         raise BodyError(f'expected a JSON object such as {{"user_id": "196"}}, got {shorten(body)}')
@@ -113,12 +111,16 @@ def rows_of(
     if not instances:
         raise BodyError("instances is empty; send at least one row")
     if len(instances) > limits.max_rows:
-        raise LimitError(f"instances: at most {limits.max_rows} rows a request, got {len(instances)}", field="instances")
+        raise LimitError(
+            f"instances: at most {limits.max_rows} rows a request, got {len(instances)}", field="instances"
+        )
     shared = {name: value for name, value in body.items() if name != "instances"}
     defaults = _options(shared, "")
     unknown = [name for name in shared if name not in OPTIONS and name != "parameters"]
     if unknown:
-        raise FieldError(unknown[0], body[unknown[0]], f"beside instances only {', '.join(OPTIONS)}, parameters")
+        raise FieldError(
+            unknown[0], body[unknown[0]], f"beside instances only {', '.join(OPTIONS)}, parameters"
+        )
     rows = []
     for position, instance in enumerate(instances):
         place = f"instances[{position}]"
@@ -137,7 +139,9 @@ def _options(given: Mapping[str, Any], place: str) -> dict[str, Any]:
         raise FieldError(f"{place}parameters", parameters, "an object of options")
     for name, value in parameters.items():
         if name not in OPTIONS:
-            raise FieldError(f"{place}parameters.{shorten(name)}", value, f"one of the options {', '.join(OPTIONS)}")
+            raise FieldError(
+                f"{place}parameters.{shorten(name)}", value, f"one of the options {', '.join(OPTIONS)}"
+            )
         options.setdefault(name, value)
     return options
 
@@ -202,7 +206,9 @@ def _fields(value: object, place: str, columns: Collection[str]) -> tuple[str, .
         raise FieldError(f"{place}fields", value, "a list of item columns")
     for position, name in enumerate(value):
         if not isinstance(name, str) or name not in columns:
-            raise FieldError(f"{place}fields[{position}]", name, f"one of {', '.join(columns) or 'no columns'}")
+            raise FieldError(
+                f"{place}fields[{position}]", name, f"one of {', '.join(columns) or 'no columns'}"
+            )
     return tuple(dict.fromkeys(value))
 
 

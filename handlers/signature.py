@@ -165,7 +165,11 @@ class Signature:
         names.add(self.index.embeddings)
         for tower in towers:
             names.update(spec.vocabulary_file for spec in tower.features if spec.vocabulary_file)
-        stems = [self.index.ids, *self.columns.values(), *(s for tower in towers for s in tower.lookup.values())]
+        stems = [
+            self.index.ids,
+            *self.columns.values(),
+            *(s for tower in towers for s in tower.lookup.values()),
+        ]
         names.update(name for name in self.files if any(_is_of_stem(name, stem) for stem in stems))
         return frozenset(names)
 
@@ -259,7 +263,9 @@ def _check_path(name: str) -> str:
 
 
 def _tower_to_json(tower: TowerSpec) -> dict[str, Any]:
-    features = [{**vars(spec), "shape": list(spec.shape), "encoder": dict(spec.encoder)} for spec in tower.features]
+    features = [
+        {**vars(spec), "shape": list(spec.shape), "encoder": dict(spec.encoder)} for spec in tower.features
+    ]
     return {"key": tower.key, "features": features, "lookup": dict(tower.lookup)}
 
 

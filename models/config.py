@@ -131,7 +131,9 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
-        raise ConfigError(f"{path}: expected a mapping with the keys {_keys(RunConfig)}, got {shorten(content)}")
+        raise ConfigError(
+            f"{path}: expected a mapping with the keys {_keys(RunConfig)}, got {shorten(content)}"
+        )
     for override in overrides:
         _override(content, override)
     return parse_config(content, str(path))
@@ -149,7 +151,9 @@ def parse_config(content: dict[str, Any], source: str = "config") -> RunConfig:
 def _override(content: dict[str, Any], override: str) -> None:
     name, equals, text = override.partition("=")
     if not equals or not name:
-        raise ConfigError(f"override {shorten(override)}: expected dotted.key=value, such as training.epochs=3")
+        raise ConfigError(
+            f"override {shorten(override)}: expected dotted.key=value, such as training.epochs=3"
+        )
     *parents, last = name.split(".")
     section = content
     for parent in parents:

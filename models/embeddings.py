@@ -104,6 +104,7 @@ class ListEmbedding(nn.Module):
         return indices
 
 
+@torch.jit.unused  # an exported tower does not train
 def pooled_sum(indices: Tensor, weight: Tensor) -> Tensor:
     """Sum the rows of `weight` over each list, with a sparse gradient; index 0 adds nothing.
 

@@ -1,9 +1,9 @@
 """What can go wrong while a model is configured, trained or read back.
 
-    TowersError
-    ├── ConfigError      a configuration: the key, what came, what is allowed
-    ├── RunError         a run directory that is missing, incomplete or in the way
-    └── TrainingError    training can't go on, such as a loss that is not finite
+TowersError
+├── ConfigError      a configuration: the key, what came, what is allowed
+├── RunError         a run directory that is missing, incomplete or in the way
+└── TrainingError    training can't go on, such as a loss that is not finite
 """
 
 from torchtowers.data.errors import TowersError

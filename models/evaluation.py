@@ -48,7 +48,9 @@ def evaluate(
         for k in accuracy_at:
             figures[f"top_{k}_accuracy{suffix}"] = float((ranks < k).mean())
         for k in ranking_at:
-            figures[f"recall@{k}{suffix}"], figures[f"ndcg@{k}{suffix}"] = _per_user(interactions.users, ranks, k)
+            figures[f"recall@{k}{suffix}"], figures[f"ndcg@{k}{suffix}"] = _per_user(
+                interactions.users, ranks, k
+            )
     return figures
 
 
@@ -103,7 +105,9 @@ def embed_candidates(model: TwoTower, dataset: Dataset) -> NDArray[np.float32]:
     with torch.inference_mode():
         return np.concatenate(
             [
-                model.candidate_tower(to_tensors(dataset.items.take(rows[first : first + _ITEMS_AT_ONCE]))).numpy()
+                model.candidate_tower(
+                    to_tensors(dataset.items.take(rows[first : first + _ITEMS_AT_ONCE]))
+                ).numpy()
                 for first in range(0, len(rows), _ITEMS_AT_ONCE)
             ]
         )

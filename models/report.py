@@ -65,7 +65,9 @@ def _bars(names: Sequence[str], test: Mapping[str, float], floor: Mapping[str, f
     figure = Figure(figsize=(9, 0.5 + 0.42 * len(names)), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
     places = range(len(names))
-    for ax, suffix, title in zip(axes, ("", "/seen_included"), ("Seen excluded", "Seen included"), strict=True):
+    for ax, suffix, title in zip(
+        axes, ("", "/seen_included"), ("Seen excluded", "Seen included"), strict=True
+    ):
         ours = [test[name + suffix] for name in names]
         theirs = [floor[name + suffix] for name in names]
         ax.barh([place - 0.2 for place in places], ours, 0.4, color=_OURS, label="model")
@@ -81,7 +83,6 @@ def _svg(figure: Figure) -> str:
         ax.spines[["top", "right"]].set_visible(False)
     text = io.StringIO()
     # Without a date and with fixed ids, the same run draws the same page.
-
 
     with matplotlib.rc_context({"svg.hashsalt": "torchtowers", "svg.fonttype": "none"}):
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})

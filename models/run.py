@@ -78,12 +78,16 @@ class Run:
             RunError: There is none.
         """
         if not self.exists:
-            raise RunError(f"{self.folder} holds no {_CONFIG}: it is not a run; make one with torchtowers train")
+            raise RunError(
+                f"{self.folder} holds no {_CONFIG}: it is not a run; make one with torchtowers train"
+            )
         return load_config(self.folder / _CONFIG)
 
     def vocabularies(self) -> dict[str, Vocabulary]:
         """Read the vocabularies, by feature."""
-        return {path.stem: Vocabulary.load(path) for path in sorted((self.folder / "vocabularies").glob("*.json"))}
+        return {
+            path.stem: Vocabulary.load(path) for path in sorted((self.folder / "vocabularies").glob("*.json"))
+        }
 
     def save_model(self, model: nn.Module) -> None:
         """Write the weights."""
@@ -96,7 +100,9 @@ class Run:
             RunError: They are missing, damaged, or of another model.
         """
         if not self.model_path.exists():
-            raise RunError(f"{self.folder} holds no {_MODEL} yet: train further with torchtowers train --resume")
+            raise RunError(
+                f"{self.folder} holds no {_MODEL} yet: train further with torchtowers train --resume"
+            )
         try:
             model.load_state_dict(load_file(self.model_path))
         except (SafetensorError, RuntimeError) as error:
@@ -161,7 +167,9 @@ class Run:
         """
         path = self.folder / _METRICS
         if not path.exists():
-            raise RunError(f"{self.folder} holds no {_METRICS}: evaluate it with torchtowers evaluate {self.folder}")
+            raise RunError(
+                f"{self.folder} holds no {_METRICS}: evaluate it with torchtowers evaluate {self.folder}"
+            )
         metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return metrics
 
@@ -183,4 +191,3 @@ class Run:
         except (OSError, SafetensorError) as error:
             beside.unlink(missing_ok=True)
             raise RunError(f"{self.folder / name} can't be written: {error}") from error
-

@@ -118,7 +118,9 @@ def fit(
                     bar.update()
                     seconds = max(time.monotonic() - started, 1e-9)
                     speed = (progress.step - resumed_at) * batches.batch_size / seconds
-                    bar.set_postfix_str(f"loss {progress.loss_sum / progress.step:.4f}, {speed:,.0f} pairs/s", refresh=False)
+                    bar.set_postfix_str(
+                        f"loss {progress.loss_sum / progress.step:.4f}, {speed:,.0f} pairs/s", refresh=False
+                    )
                     if progress.interrupted:
                         break
             if progress.step == len(batches):

@@ -171,7 +171,5 @@ def build_two_tower(
         query = BiasedQueryTower(query_tower)
         size = candidate_encoders[candidate_key].size
         candidate = BiasedCandidateTower(candidate_tower, key=candidate_key, size=size)
-    task = Retrieval(
-        temperature=temperature, remove_accidental_hits=remove_accidental_hits, reduction="mean"
-    )
+    task = Retrieval(temperature=temperature, remove_accidental_hits=remove_accidental_hits, reduction="mean")
     return TwoTower(query, candidate, task)

@@ -7,8 +7,8 @@ from torchtowers.serving.grpc_messages import PREDICTIONS, PredictionResponse, P
 
 __all__ = ["GrpcChannel"]
 
-# TorchServe answers most of its own errors with INTERNAL, and names its exception below the message:
-# these are the statuses that it gives the same ones over REST.
+# TorchServe names its exception below the message, and gives most of them the status INTERNAL: these are
+# the statuses of the same ones over REST.
 _EXCEPTIONS = {
     "BadRequestException": 400,
     "ConflictStatusException": 409,
@@ -71,8 +71,8 @@ class GrpcChannel:
     def _error(self, name: str, status: grpc.StatusCode, details: str, timeout: float) -> ServingError:
         message, _, exception = details.partition("\n")
         kind = exception.strip().rpartition(".")[2]
-        if kind in _EXCEPTIONS:
-            return AnswerError(message, code=_EXCEPTIONS[kind], type=kind)
+        if kind:
+            return AnswerError(message, code=_STATUSES.get(status) or _EXCEPTIONS.get(kind, 500), type=kind)
         if status is grpc.StatusCode.UNAVAILABLE and ("connect" in details or "Socket closed" in details):
             return ServerNotRunningError(f"no server answers at {self._target} (gRPC)")
         if status is grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -80,7 +80,7 @@ class GrpcChannel:
         if status is grpc.StatusCode.PERMISSION_DENIED:
             return AnswerError(message, code=400, type="InvalidKeyException")
         return AnswerError(
-            f"{name}: {message or status.name}", code=_STATUSES.get(status, 500), type=kind or status.name
+            f"{name}: {message or status.name}", code=_STATUSES.get(status, 500), type=status.name
         )
 
     def close(self) -> None:

@@ -61,7 +61,7 @@ class LogReader:
         return match is not None and match["model"][:_THREAD_NAME] == f"{name}_{version}"[:_THREAD_NAME]
 
     def last_error(self, worker: str) -> str | None:
-        """Give the exception and message that a worker's last traceback ends with; None until it is logged."""
+        """Give the exception and message that a worker's last traceback ends with; None if there is none."""
         errors = []
         inside = False
         for message in self._messages(worker):

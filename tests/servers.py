@@ -41,11 +41,19 @@ class Echo:
 
 
 def write_archive(
-    store: Path, name: str, handler: str = ECHO_HANDLER, *, version: str = "1.0", file: str | None = None
+    store: Path,
+    name: str,
+    handler: str = ECHO_HANDLER,
+    *,
+    version: str = "1.0",
+    file: str | None = None,
+    model_config: str | None = None,
 ) -> Path:
-    """Write the smallest archive that TorchServe loads: a handler and a manifest."""
+    """Write the smallest archive that TorchServe loads: a handler, a manifest and, if given, a configuration."""
     path = store / (file or f"{name}.mar")
     model = {"modelName": name, "handler": f"{name}_handler.py", "modelVersion": version}
+    if model_config is not None:
+        model["configFile"] = "model-config.yaml"
     manifest = {
         "runtime": "python",
         "model": model,
@@ -54,6 +62,8 @@ def write_archive(
     }
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(f"{name}_handler.py", handler)
+        if model_config is not None:
+            archive.writestr("model-config.yaml", model_config)
         archive.writestr("MAR-INF/MANIFEST.json", json.dumps(manifest))
     return path
 
@@ -61,13 +71,12 @@ def write_archive(
 def free_ports(count: int) -> list[int]:
     """Find ports that nobody uses, below those that outgoing connections are given."""
     found: list[int] = []
-    with suppress(StopIteration):
-        for port in random.sample(range(15000, 32000), 1000):
-            with socket.socket() as probe, suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                found.append(port)
-            if len(found) == count:
-                break
+    for port in random.sample(range(15000, 32000), 1000):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            break
     return found
 
 
@@ -108,7 +117,7 @@ def stop_if_running(state: Path) -> None:
 
 
 def processes_of(state: Path) -> list[psutil.Process]:
-    """Find the server of a state folder and its workers by what only they have: that folder as cwd or TMPDIR."""
+    """Find the server of a state folder and its workers by that folder in their command or TMPDIR."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):

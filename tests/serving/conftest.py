@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.servers import free_ports_config, running, write_archive
 
+from tests.servers import free_ports_config, running, write_archive
 from torchtowers.serving import Client, Server
 
 

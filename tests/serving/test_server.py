@@ -1,4 +1,5 @@
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -8,8 +9,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.servers import free_ports_config, processes_of, running, stop_if_running, write_archive
 
+from tests.servers import free_ports_config, processes_of, running, stop_if_running, write_archive
 from torchtowers.serving import Client, Server, start, status, stop
 from torchtowers.serving.errors import ServerNotRunningError, ServerStartError, ServingError
 from torchtowers.serving.state import StateFolder
@@ -73,7 +74,7 @@ def test_a_server_outlives_its_caller_and_stops(store: Path, tmp_path: Path, sta
     caller = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert caller.returncode == 0, caller.stderr
     pid = int(caller.stdout)
-    assert psutil.Process(pid).ppid() != caller.args
+    assert os.getsid(pid) == pid
     with Client.from_state(state) as client:
         assert client.predict("echo", {"user_id": "7"})["items"][0] == "7"
     stop(state)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.servers import free_ports_config, running, write_archive
 
+from tests.servers import free_ports_config, running, write_archive
 from torchtowers.serving import Client, Server, status
 from torchtowers.serving.errors import ServerNotRunningError, ServingError
 from torchtowers.serving.management import Management
@@ -52,19 +52,19 @@ def test_the_key_file_is_its_owners_alone(server: Server) -> None:
 
 
 def test_no_key_file(tmp_path: Path) -> None:
-    with pytest.raises(ServerNotRunningError, match="key_file.json"):
+    with pytest.raises(ServerNotRunningError, match=r"key_file\.json"):
         Tokens(tmp_path, "http://127.0.0.1:1").current("inference")
 
 
 def test_renewal_when_nobody_listens(tmp_path: Path) -> None:
     (tmp_path / "key_file.json").write_text('{"inference": {"key": "a"}, "API": {"key": "b"}}')
-    with pytest.raises(ServerNotRunningError, match="127.0.0.1:1"):
+    with pytest.raises(ServerNotRunningError, match=r"127\.0\.0\.1:1"):
         Tokens(tmp_path, "http://127.0.0.1:1").renew("inference", "a")
 
 
 def test_a_key_file_that_stays_half_written(tmp_path: Path) -> None:
     (tmp_path / "key_file.json").write_text('{"inference": {"ke')
-    with pytest.raises(ServingError, match="key_file.json"):
+    with pytest.raises(ServingError, match=r"key_file\.json"):
         Tokens(tmp_path, "http://127.0.0.1:1").current("inference")
 
 

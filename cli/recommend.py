@@ -1,0 +1,72 @@
+"""torchtowers recommend: ask a served model."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from torchtowers.cli.console import add_command, print_json, print_table
+from torchtowers.handlers.errors import RequestError, shorten
+
+_EXAMPLES = """
+torchtowers recommend movielens '{"user_id": "196"}' -k 5 --fields title
+torchtowers recommend movielens '{"user_id": "196", "exclude": ["50"]}' --grpc --json
+torchtowers recommend movielens '{"instances": [{"user_id": "196"}, {"user_id": "22"}]}'
+"""
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    parser = add_command(commands, "recommend", "ask a served model over REST or gRPC", _EXAMPLES)
+    parser.add_argument("name", help="the model's name")
+    parser.add_argument("body", help="the request, a JSON object")
+    parser.add_argument("-k", type=int, help="how many items")
+    parser.add_argument("--fields", nargs="+", metavar="COLUMN", help="item columns to return, such as title")
+    parser.add_argument("--exclude-history", action="store_true", help="leave out what the user has seen")
+    parser.add_argument("--grpc", action="store_true", help="ask over gRPC rather than REST")
+    parser.add_argument("--version", help="the model's version; by default the server's default one")
+    parser.add_argument("--state", type=Path, help="the server's state folder, as for serve start")
+    parser.add_argument("--json", action="store_true", help="print the answer as it came")
+    parser.set_defaults(run=_recommend)
+
+
+def _recommend(arguments: argparse.Namespace) -> int:
+    from torchtowers.serving import Client
+
+    body = _body(arguments.body)
+    options = {
+        "k": arguments.k,
+        "fields": arguments.fields,
+        "exclude_history": arguments.exclude_history or None,
+    }
+    body.update({name: value for name, value in options.items() if value is not None})
+    with Client.from_state(arguments.state) as client:
+        answer = client.predict(arguments.name, body, version=arguments.version, grpc=arguments.grpc)
+    if arguments.json or "items" not in answer:
+        print_json(answer)
+        return 0
+    columns = answer.get("fields", {})
+    rows = [
+        [_text(cells[0]), *map(_text, cells[2:]), f"{cells[1]:.4f}"]
+        for cells in zip(answer["items"], answer["scores"], *columns.values(), strict=True)
+    ]
+    print_table(["item", *columns, "score"], rows)
+    return 0
+
+
+def _body(text: str) -> dict[str, Any]:
+    try:
+        body = json.loads(text)
+    except ValueError as error:
+        raise RequestError(f"the request is not JSON ({error}): {shorten(text)}") from error
+    if not isinstance(body, dict):
+        raise RequestError(
+            f'the request has to be a JSON object such as {{"user_id": "196"}}, got {shorten(text)}'
+        )
+    return body
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_text, value))
+    return "" if value is None else str(value)

@@ -1,0 +1,125 @@
+"""torchtowers serve: start, stop and look at TorchServe."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torchtowers.cli.console import add_command, log, print_json, print_table
+
+if TYPE_CHECKING:
+    from torchtowers.serving import Server
+
+_CONFIG = "config.properties"
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    serve = add_command(
+        commands,
+        "serve",
+        "run TorchServe",
+        "torchtowers serve start\ntorchtowers serve status\ntorchtowers serve stop",
+    )
+    verbs = serve.add_subparsers(dest="verb", required=True, metavar="VERB")
+    start = add_command(
+        verbs,
+        "start",
+        "start TorchServe on this host and wait until every worker is ready",
+        "torchtowers serve start\ntorchtowers serve start --models movielens --config config.properties",
+    )
+    start.add_argument("--model-store", type=Path, default=Path("model_store"), help="(model_store)")
+    start.add_argument("--models", default="all", help="all, or names with commas (all)")
+    start.add_argument("--config", type=Path, help=f"TorchServe's settings ({_CONFIG}, here or as installed)")
+    start.add_argument(
+        "--timeout", type=float, default=120.0, help="seconds until the workers are ready (120)"
+    )
+    stop = add_command(verbs, "stop", "stop the server that was started", "torchtowers serve stop")
+    status = add_command(
+        verbs, "status", "tell whether it runs, and how its models are", "torchtowers serve status"
+    )
+    for parser, run in ((start, _start), (stop, _stop), (status, _status)):
+        parser.add_argument(
+            "--state",
+            type=Path,
+            help="the server's state folder ($TORCHTOWERS_STATE, or one in the user's home)",
+        )
+        parser.set_defaults(run=run)
+        if parser is not stop:
+            parser.add_argument("--json", action="store_true", help="print the result for machines")
+
+
+def _start(arguments: argparse.Namespace) -> int:
+    from torchtowers.serving import start
+
+    server = start(
+        arguments.model_store,
+        models=arguments.models,
+        config=arguments.config or _default_config(),
+        state=arguments.state,
+        timeout=arguments.timeout,
+        progress=log,
+    )
+    _print(server, as_json=arguments.json)
+    return 0
+
+
+def _stop(arguments: argparse.Namespace) -> int:
+    from torchtowers.serving import stop
+
+    stop(arguments.state)
+    log("stopped")
+    return 0
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from torchtowers.serving import status
+
+    server = status(arguments.state)
+    if server is None:
+        if arguments.json:
+            print_json({"running": False})
+        else:
+            print("no server runs")
+        return 1
+    _print(server, as_json=arguments.json)
+    return 0
+
+
+def _default_config() -> Path:
+    """Give the project's own file where there is one here, else the one that was installed with the package."""
+    here = Path(_CONFIG)
+    return here if here.exists() else Path(sys.prefix) / "share" / "torchtowers" / _CONFIG
+
+
+def _print(server: "Server", *, as_json: bool) -> None:
+    record = server.record
+    models = [
+        {
+            "name": model.name,
+            "version": model.version,
+            "workers": [{"id": worker.id, "status": worker.status} for worker in model.workers],
+        }
+        for model in server.models
+    ]
+    if as_json:
+        print_json(
+            {
+                "running": True,
+                "ready": server.ready,
+                "pid": server.pid,
+                "rest": record.inference,
+                "grpc": record.grpc,
+                "models": models,
+                "logs": str(server.logs),
+            }
+        )
+        return
+    rows = [
+        [model.name, model.version, ", ".join(worker.status for worker in model.workers) or "no worker"]
+        for model in server.models
+    ]
+    print_table(["model", "version", "workers"], rows)
+    log(
+        f"TorchServe {'is ready' if server.ready else 'is not ready'}: {record.inference}, gRPC {record.grpc}, pid {server.pid}, logs in {server.logs}"
+    )

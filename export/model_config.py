@@ -1,0 +1,71 @@
+"""model-config.yaml: how TorchServe runs an archive."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import yaml
+
+from torchtowers.export.errors import ExportError
+
+__all__ = ["ModelConfig"]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """TorchServe's settings for one model, and the handler's own under `torchtowers:`.
+
+    Args:
+        workers: Processes that answer.
+        batch_size: Requests that are answered in one pass.
+        max_batch_delay: Milliseconds that a batch waits to be filled; every batch that is not full waits all
+            of them, so this is added to the latency of a quiet server.
+        response_timeout: Seconds after which a worker that does not answer is restarted.
+        startup_timeout: Seconds that loading the model may take.
+        device: `cpu` or `gpu`.
+        threads: Of one operation of the tower in one worker.
+        max_k: The largest k that a request may ask for.
+        max_rows: Rows that one request may have.
+    """
+
+    workers: int = 1
+    batch_size: int = 32
+    max_batch_delay: int = 1
+    response_timeout: int = 120
+    startup_timeout: int = 120
+    device: Literal["cpu", "gpu"] = "cpu"
+    threads: int = 1
+    max_k: int = 10_000
+    max_rows: int = 1_000
+
+    def __post_init__(self) -> None:
+        """Refuse what TorchServe would only warn of or ignore.
+
+        Raises:
+            ExportError: A number is too small.
+        """
+        for name, least in (
+            ("workers", 1),
+            ("batch_size", 1),
+            ("max_batch_delay", 0),
+            ("response_timeout", 1),
+            ("startup_timeout", 1),
+            ("threads", 1),
+            ("max_k", 1),
+            ("max_rows", 1),
+        ):
+            if getattr(self, name) < least:
+                raise ExportError(f"{name}: expected at least {least}, got {getattr(self, name)}")
+
+    def to_yaml(self) -> str:
+        """Give the file's text."""
+        content = {
+            "minWorkers": self.workers,
+            "maxWorkers": self.workers,
+            "batchSize": self.batch_size,
+            "maxBatchDelay": self.max_batch_delay,
+            "responseTimeout": self.response_timeout,
+            "startupTimeout": self.startup_timeout,
+            "deviceType": self.device,
+            "torchtowers": {"threads": self.threads, "max_k": self.max_k, "max_rows": self.max_rows},
+        }
+        return yaml.safe_dump(content, sort_keys=False)

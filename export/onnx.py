@@ -1,0 +1,110 @@
+"""A tower as ONNX with a dynamic batch."""
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torchtowers.export.errors import ExportError
+from torchtowers.handlers.encoders import Encoder
+
+__all__ = ["OPSET", "export_onnx"]
+
+OPSET = 18
+
+
+class _Positional(nn.Module):
+    """A tower that takes its features one by one, since an ONNX graph has no mappings."""
+
+    def __init__(self, tower: nn.Module, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.tower = tower
+        self.names = names
+
+    def forward(self, *features: Tensor) -> Tensor:
+        embeddings: Tensor = self.tower(dict(zip(self.names, features, strict=True)))
+        return embeddings
+
+
+def export_onnx(tower: nn.Module, encoders: Mapping[str, Encoder], path: Path) -> None:
+    """Write a tower as one ONNX file with an input for each feature and the output `embeddings`.
+
+    Batch and lengths are dynamic: int64 `[batch]` or `[batch, length]` in, float32 `[batch, dim]` out.
+
+    Args:
+        tower: In evaluation mode.
+        encoders: By feature; they tell which inputs are lists.
+        path: The `.onnx` file.
+
+    Raises:
+        ExportError: The tower is in training mode, or onnx and onnxscript are not installed.
+    """
+    if tower.training:
+        raise ExportError("the tower is in training mode: call eval() before it is exported")
+    try:
+        import onnx
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ExportError(
+            f"exporting to ONNX needs onnx and onnxscript ({error}): pip install 'torchtowers[onnx]'"
+        ) from error
+    batch = torch.export.Dim("batch")
+    examples: list[Tensor] = []
+    shapes: list[dict[int, Any]] = []
+    for name, encoder in encoders.items():
+        # Sizes of 0 and 1 would be taken for constants.
+        examples.append(torch.ones((2, 3) if encoder.is_list else (2,), dtype=torch.int64))
+        shapes.append({0: batch, 1: torch.export.Dim(f"{name}_length")} if encoder.is_list else {0: batch})
+    with _quiet():
+        program = torch.onnx.export(
+            _Positional(tower, tuple(encoders)).eval(),
+            tuple(examples),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=list(encoders),
+            output_names=["embeddings"],
+            dynamic_shapes=(tuple(shapes),),
+            verbose=False,
+        )
+    if program is None:
+        raise ExportError("torch gave no ONNX program for the tower")
+    model = program.model_proto
+    _drop_source_places(model)
+    onnx.checker.check_model(model)
+    onnx.save_model(model, path)
+
+
+def _drop_source_places(model: Any) -> None:
+    """Remove the notes on source files and stack traces, which hold paths of the exporting machine."""
+    for holder in (
+        model,
+        model.graph,
+        *model.graph.node,
+        *model.graph.value_info,
+        *model.graph.input,
+        *model.graph.output,
+        *model.graph.initializer,
+    ):
+        holder.ClearField("doc_string")
+        holder.ClearField("metadata_props")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch's notes to its own developers off the user's screen."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.filterwarnings("ignore", message="# The axis name")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,42 @@
+"""Fixtures for all tests: one small model, trained and exported once a session."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import tiny_trained
+from torchtowers.export.archive import build_archive
+from torchtowers.export.artifact import export_artifact
+from torchtowers.models.experiment import Trained
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the long forms out unless they are asked for."""
+    if os.environ.get("TORCHTOWERS_ALL_TESTS") != "1":
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason="long form: scripts/test --all"))
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A trained model; not to be changed."""
+    return tiny_trained(tmp_path_factory.mktemp("runs") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def artifact(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its artifact, in both formats; not to be changed."""
+    out = tmp_path_factory.mktemp("artifacts") / "tiny"
+    export_artifact(trained, out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def archives(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model store with `tiny-onnx.mar` and `tiny-torchscript.mar`; not to be changed."""
+    store = tmp_path_factory.mktemp("store")
+    for runtime in ("onnx", "torchscript"):
+        build_archive(artifact, name=f"tiny-{runtime}", export_path=store, runtime=runtime)
+    return store

@@ -1,0 +1,84 @@
+from dataclasses import replace
+from pathlib import Path
+
+import platformdirs
+import pytest
+
+from torchtowers.serving.errors import ServingError
+from torchtowers.serving.state import Record, StateFolder
+
+
+def _record(folder: StateFolder) -> Record:
+    return Record(
+        pid=1,
+        create_time=2.5,
+        inference="http://127.0.0.1:8080",
+        management="http://127.0.0.1:8081",
+        metrics="http://127.0.0.1:8082",
+        grpc="127.0.0.1:7070",
+        token_authorization=True,
+        model_store="store",
+        config="config.properties",
+        started="2025-01-01T00:00:00+00:00",
+        tmp=str(folder.path / "tmp"),
+    )
+
+
+def test_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TORCHTOWERS_STATE", raising=False)
+    assert StateFolder().path == platformdirs.user_state_path("torchtowers").resolve() / "serve"
+    monkeypatch.setenv("TORCHTOWERS_STATE", str(tmp_path / "a"))
+    assert StateFolder().path == tmp_path / "a"
+    assert StateFolder(tmp_path / "b").path == tmp_path / "b"
+
+
+def test_what_the_last_server_left_goes_and_its_logs_stay(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path / "state")
+    tmp = folder.prepare()
+    (tmp / "model").mkdir()
+    folder.key_file.write_text("{}")
+    (folder.logs / "model_log.log").write_text("line")
+    folder.write(_record(folder))
+    assert list(folder.prepare().iterdir()) == []
+    assert not folder.key_file.exists()
+    assert folder.read() is None
+    assert (folder.logs / "model_log.log").read_text() == "line"
+
+
+def test_a_path_too_long_for_sockets_is_replaced(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path / ("x" * 90))
+    tmp = folder.prepare()
+    assert not tmp.is_relative_to(tmp_path)
+    assert tmp.stat().st_mode & 0o777 == 0o700
+    folder.write(replace(_record(folder), tmp=str(tmp)))
+    folder.prepare().rmdir()
+    assert not tmp.exists()
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"pid": 1}', "null"])
+def test_a_record_that_is_none(tmp_path: Path, text: str) -> None:
+    folder = StateFolder(tmp_path)
+    folder.record_file.write_text(text)
+    assert folder.read() is None
+
+
+def test_a_newer_servers_record_stays(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path)
+    record = _record(folder)
+    folder.write(replace(record, pid=2))
+    folder.forget(record)
+    assert folder.read() == replace(record, pid=2)
+    folder.forget(replace(record, pid=2))
+    assert folder.read() is None
+
+
+def test_a_lock_is_free_again_after_an_error(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path)
+    with pytest.raises(KeyError), folder.lock("start", wait=False):
+        raise KeyError
+    with (
+        folder.lock("start", wait=False),
+        pytest.raises(ServingError, match="another start is under way"),
+        folder.lock("start", wait=False),
+    ):
+        pass
