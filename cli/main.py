@@ -45,7 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in _COMMANDS:
         importlib.import_module(f"torchtowers.cli.{name}").add(commands)
-    parsed = parser.parse_args(arguments)
+    parsed, rest = parser.parse_known_args(arguments)
+    # argparse takes positional arguments in one run only, and overrides may stand after options.
+    takes_overrides = hasattr(parsed, "overrides") and not any(part.startswith("-") for part in rest)
+    if rest and not takes_overrides:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        parsed.overrides = [*parsed.overrides, *rest]
     try:
         code: int = parsed.run(parsed)
     except TowersError as error:

@@ -87,7 +87,7 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _default_config() -> Path:
-    """Give the project's own file where there is one here, else the one that was installed with the package."""
+    """Give the file that lies here, else the one that was installed with the package."""
     here = Path(_CONFIG)
     return here if here.exists() else Path(sys.prefix) / "share" / "torchtowers" / _CONFIG
 
@@ -120,6 +120,7 @@ def _print(server: "Server", *, as_json: bool) -> None:
         for model in server.models
     ]
     print_table(["model", "version", "workers"], rows)
+    state = "is ready" if server.ready else "is not ready"
     log(
-        f"TorchServe {'is ready' if server.ready else 'is not ready'}: {record.inference}, gRPC {record.grpc}, pid {server.pid}, logs in {server.logs}"
+        f"TorchServe {state}: {record.inference}, gRPC {record.grpc}, pid {server.pid}, logs in {server.logs}"
     )

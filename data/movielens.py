@@ -25,9 +25,9 @@ def load_movielens_100k(folder: Path) -> Tables:
         folder: Holds `ml-100k.inter`, `ml-100k.user` and `ml-100k.item`.
 
     Returns:
-        100,000 interactions (`user_id`, `item_id`, `rating`, `timestamp`), 943 users (`user_id`, `age` in years,
-        `gender`, `occupation`, `zip_code`) and 1,682 items (`item_id`, `title`, `year`, null where unknown,
-        `genres`); every interaction's user and item is in its table.
+        100,000 interactions (`user_id`, `item_id`, `rating`, `timestamp`), 943 users (`user_id`, `age` in
+        years, `gender`, `occupation`, `zip_code`) and 1,682 items (`item_id`, `title`, `year`, null where
+        unknown, `genres`); every interaction's user and item is in its table.
 
     Raises:
         DataError: A file is missing, truncated, has other columns or holds a value that can't be used.

@@ -1,10 +1,10 @@
 """Lists of different lengths in two flat arrays."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["Ragged"]
 
@@ -22,7 +22,7 @@ class Ragged:
     offsets: NDArray[np.int64]
 
     @classmethod
-    def of(cls, lists: Iterable[Sequence[int]]) -> "Ragged":
+    def of(cls, lists: Iterable[ArrayLike]) -> "Ragged":
         """Flatten lists."""
         rows = [np.asarray(row, dtype=np.int64) for row in lists]
         offsets = np.zeros(len(rows) + 1, dtype=np.int64)

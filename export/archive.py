@@ -1,8 +1,4 @@
-"""From an artifact to a `.mar` for TorchServe: the same bytes for the same inputs, anywhere and at any time.
-
-Members are stored in a fixed order with fixed times and rights, and nothing of the building machine enters.
-They are stored and not deflated: embeddings hardly shrink, and deflate's output changes with zlib's version.
-"""
+"""From an artifact to a `.mar` for TorchServe: the same bytes for the same inputs, anywhere, at any time."""
 
 import importlib.metadata
 import json
@@ -10,16 +6,15 @@ import os
 import re
 import tempfile
 import time
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any
 
 import torchtowers.handlers
 from torchtowers.export.errors import ExportError
 from torchtowers.export.model_config import ModelConfig
+from torchtowers.export.stored_zip import FIRST_MOMENT, LAST_YEAR, Member, Moment, write_zip
 from torchtowers.handlers.signature import FILE_NAME, Signature, sha256_of
 
 __all__ = ["build_archive"]
@@ -31,10 +26,6 @@ MANIFEST = "MAR-INF/MANIFEST.json"
 ARCHIVER_VERSION = "0.12.0"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
-_FIRST_MOMENT = (1980, 1, 1, 0, 0, 0)
-_CHUNK = 1 << 20
-
-Source = bytes | Path
 
 
 def build_archive(
@@ -50,7 +41,8 @@ def build_archive(
     """Build `export_path/name.mar` from an artifact whose files are verified first.
 
     The archive holds the query tower for one runtime, the index, the encoders, and the handlers' package as
-    it is, so that a worker's environment needs that runtime and numpy, and not this toolkit.
+    it is, so that a worker's environment needs that runtime and numpy, and not this toolkit. Nothing of the
+    building machine enters but the environment's SOURCE_DATE_EPOCH, the time that is written where it is set.
 
     Args:
         artifact: The artifact directory.
@@ -66,23 +58,25 @@ def build_archive(
 
     Raises:
         ArtifactError: The artifact is incomplete or altered, or has no tower for the runtime.
-        ExportError: The name can't be used, an archive with other content is in the way, or the archive can't be
-            written; nothing half-written is left.
+        ExportError: The name can't be used, an archive with other content is in the way, or the archive can't
+            be written; nothing half-written is left.
     """
     for what, value in (("name", name), ("version", version)):
         if not _NAME.fullmatch(value):
             raise ExportError(
-                f"{what} {value!r}: expected letters, digits, '_', '.' and '-', beginning with one of the first two"
+                f"{what} {value!r}: expected letters, digits, '_', '.' and '-', the first a letter or digit"
             )
-    artifact, folder = Path(artifact), Path(export_path)
+    moment = _moment()
+    artifact = Path(artifact)
     complete = Signature.read(artifact)
     complete.verify_files(artifact)
     signature = complete.for_serving(runtime)
     members = _members(artifact, signature, config or ModelConfig())
-    members[MANIFEST] = _manifest(name, version, signature.towers[runtime]["query"], members)
-    target = folder / f"{name}.mar"
+    tower = signature.towers[runtime]["query"]
+    members[MANIFEST] = Member.of(_manifest(name, version, tower, members, moment))
+    target = Path(export_path) / f"{name}.mar"
     with _beside(target) as file:
-        _write_zip(file, members)
+        write_zip(file, members, moment)
         file.flush()
         os.fsync(file.fileno())
         if target.exists() and not force and sha256_of(target) != sha256_of(Path(file.name)):
@@ -92,23 +86,26 @@ def build_archive(
     return target
 
 
-def _members(artifact: Path, signature: Signature, config: ModelConfig) -> dict[str, Source]:
+def _members(artifact: Path, signature: Signature, config: ModelConfig) -> dict[str, Member]:
     package = Path(torchtowers.handlers.__path__[0])
-    members: dict[str, Source] = {
-        HANDLER: package / HANDLER,
-        CONFIG: config.to_yaml().encode(),
-        FILE_NAME: signature.to_text().encode(),
+    members = {
+        HANDLER: Member.of(package / HANDLER),
+        CONFIG: Member.of(config.to_yaml().encode()),
+        FILE_NAME: Member.of(signature.to_text().encode()),
     }
-    members |= {name: artifact / name for name in signature.files}
+    members |= {name: Member(artifact / name, digest) for name, digest in signature.files.items()}
     for path in sorted(package.glob("*.py")):
         if path.name != HANDLER:
-            members[f"torchtowers/handlers/{path.name}"] = path
+            members[f"torchtowers/handlers/{path.name}"] = Member.of(path)
     return members
 
 
-def _manifest(name: str, model_version: str, tower: str, members: Mapping[str, Source]) -> bytes:
+def _manifest(
+    name: str, model_version: str, tower: str, members: Mapping[str, Member], moment: Moment
+) -> bytes:
+    year, month, day, hour, minute, second = moment
     manifest: dict[str, Any] = {
-        "createdOn": time.strftime("%d/%m/%Y %H:%M:%S", (*_moment(), 0, 1, 0)),
+        "createdOn": f"{day:02}/{month:02}/{year} {hour:02}:{minute:02}:{second:02}",
         "runtime": "python",
         "model": {
             "modelName": name,
@@ -121,51 +118,29 @@ def _manifest(name: str, model_version: str, tower: str, members: Mapping[str, S
         # TorchServe passes over keys that it does not know.
         "torchtowers": {
             "version": importlib.metadata.version("torchtowers"),
-            "members": {member: _sha256(source) for member, source in sorted(members.items())},
+            "members": {path: member.sha256 for path, member in sorted(members.items())},
         },
     }
     return (json.dumps(manifest, indent=2) + "\n").encode()
 
 
-def _sha256(source: Source) -> str:
-    return sha256(source).hexdigest() if isinstance(source, bytes) else sha256_of(source)
-
-
-def _moment() -> tuple[int, int, int, int, int, int]:
-    """Give the time that is written everywhere: SOURCE_DATE_EPOCH, or the first one that a zip file can hold."""
+def _moment() -> Moment:
+    """Give the time that is written everywhere: SOURCE_DATE_EPOCH, or the first that a zip file can hold."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     if not epoch:
-        return _FIRST_MOMENT
+        return FIRST_MOMENT
     try:
         moment = time.gmtime(int(epoch))
     except (ValueError, OverflowError, OSError) as error:
         raise ExportError(f"SOURCE_DATE_EPOCH: expected seconds since 1970, got {epoch!r}") from error
+    if moment.tm_year > LAST_YEAR:
+        raise ExportError(
+            f"SOURCE_DATE_EPOCH: a zip file's last year is {LAST_YEAR}, got {epoch!r}, of {moment.tm_year}"
+        )
     return max(
         (moment.tm_year, moment.tm_mon, moment.tm_mday, moment.tm_hour, moment.tm_min, moment.tm_sec),
-        _FIRST_MOMENT,
+        FIRST_MOMENT,
     )
-
-
-def _write_zip(file: IO[bytes], members: Mapping[str, Source]) -> None:
-    # The server reads a stream, so that sizes have to stand before the content: zipfile seeks back and does so.
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for name, source in sorted(members.items()):
-            info = zipfile.ZipInfo(name, _moment())
-            info.create_system = 3
-            info.external_attr = 0o100644 << 16
-            info.file_size = len(source) if isinstance(source, bytes) else source.stat().st_size
-            with archive.open(info, "w") as member:
-                for chunk in _chunks(source):
-                    member.write(chunk)
-
-
-def _chunks(source: Source) -> Iterator[bytes]:
-    if isinstance(source, bytes):
-        yield source
-        return
-    with source.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            yield chunk
 
 
 @contextmanager

@@ -2,8 +2,8 @@
 
 import json
 import platform
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -64,20 +64,27 @@ def export_artifact(
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
         raise ExportError(f"unknown format {', '.join(unknown) or 'none'}; known: {', '.join(FORMATS)}")
-    out = Path(out)
-    if out.exists() and not (out / FILE_NAME).exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ExportError(f"{out} is in the way and is no artifact: choose another --out or remove it")
-    part = out.with_name(f".{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
+    # Resolved, so that `.` has a name to move to, and a link goes on pointing at its artifact.
+    target = Path(out).resolve()
     try:
-        part.mkdir(parents=True)
-        comparisons = _write(trained, part, list(dict.fromkeys(formats)), lookup=lookup, log=log)
-        _replace(part, out)
+        if target.exists() and not (target / FILE_NAME).exists() and not _is_empty_folder(target):
+            raise ExportError(f"{out} is in the way and is no artifact: choose another --out or remove it")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(
+            dir=target.parent, prefix=f".{target.name}.", ignore_cleanup_errors=True
+        ) as beside:
+            # A folder of its own, since a temporary one is closed to all other users.
+            part = Path(beside) / "new"
+            part.mkdir()
+            comparisons = _write(trained, part, list(dict.fromkeys(formats)), lookup=lookup, log=log)
+            _replace(part, target, aside=Path(beside) / "earlier")
     except OSError as error:
         raise ExportError(f"{out} can't be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return comparisons
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
 
 
 def _write(
@@ -101,31 +108,32 @@ def _write(
     (folder / "encoders").mkdir()
     for name, vocabulary in dataset.vocabularies.items():
         vocabulary.save(folder / "encoders" / f"{name}.json")
+    known = _write_lookup(folder, dataset) if lookup else {}
+    columns = _write_columns(folder, trained)
     signature = Signature(
         kind="retrieval",
-        query=_tower_spec(dataset.users, dataset, _write_lookup(folder, dataset) if lookup else {}),
+        query=_tower_spec(dataset.users, dataset, known),
         candidate=_tower_spec(dataset.items, dataset, {}),
         history=dataset.history,
         index=index,
-        columns=_write_columns(folder, trained),
+        columns=columns,
         towers=towers,
         onnx_opset=OPSET if "onnx" in formats else None,
         versions=_versions(),
-        files={},
+        files=_hashes(folder),
     )
+    # Verification reads the signature back, as serving will.
+    signature.write(folder)
     log("verifying every file against the trained model")
-    comparisons = verify(folder, signature, model, dataset)
+    comparisons = verify(folder, model, dataset)
     _write_report(folder, comparisons)
-    files = {
-        path.relative_to(folder).as_posix(): sha256_of(path) for path in folder.rglob("*") if path.is_file()
-    }
-    replace(signature, files=files).write(folder)
+    replace(signature, files=_hashes(folder)).write(folder)
     return comparisons
 
 
 def _write_index(folder: Path, trained: Trained) -> IndexSpec:
     embeddings = embed_candidates(trained.model, trained.dataset)
-    ids = StringTable.of(json.dumps(token, ensure_ascii=False) for token in trained.dataset.items.tokens)
+    ids = _json_table(trained.dataset.items.key, trained.dataset.items.tokens)
     index = ExactIndex(np.ascontiguousarray(embeddings), ids)
     spec = IndexSpec(
         size=len(index),
@@ -165,9 +173,18 @@ def _write_columns(folder: Path, trained: Trained) -> dict[str, str]:
                 f"data.columns: there is no item column {name}; there are {', '.join(table.columns)}"
             )
         stems[name] = f"columns/{name}"
-        values = table[name].to_list()
-        StringTable.of(json.dumps(value, ensure_ascii=False) for value in values).save(folder, stems[name])
+        _json_table(f"data.columns: {name}", table[name].to_list()).save(folder, stems[name])
     return stems
+
+
+def _json_table(what: str, values: Iterable[object]) -> StringTable:
+    """Pack values as the JSON text that an answer will hold."""
+    try:
+        return StringTable.of(json.dumps(value, ensure_ascii=False, allow_nan=False) for value in values)
+    except (TypeError, ValueError) as error:
+        raise ExportError(
+            f"{what}: an answer is JSON, which can't hold it ({error}); leave it out, or make it text"
+        ) from error
 
 
 def _tower_spec(table: EntityTable, dataset: Dataset, lookup: Mapping[str, str]) -> TowerSpec:
@@ -199,6 +216,12 @@ def _write_report(folder: Path, comparisons: Sequence[Comparison]) -> None:
     (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
+def _hashes(folder: Path) -> dict[str, str]:
+    """Give the sha256 of every file but the signature, which holds them."""
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return {name: sha256_of(path) for name, path in files.items() if name != FILE_NAME}
+
+
 def _versions() -> dict[str, str]:
     versions = {"python": platform.python_version()}
     for name in ("numpy", "onnx", "onnxruntime", "torch", "torchtowers"):
@@ -209,17 +232,13 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def _replace(part: Path, out: Path) -> None:
-    """Move the finished directory into place; the earlier one is moved aside first, and back if that fails."""
-    if not out.exists():
-        part.rename(out)
-        return
-    aside = out.with_name(f".{out.name}.old")
-    shutil.rmtree(aside, ignore_errors=True)
-    out.rename(aside)
+def _replace(part: Path, out: Path, *, aside: Path) -> None:
+    """Move the finished directory into place; an earlier one is moved aside, and back on any failure."""
     try:
+        if out.exists():
+            out.rename(aside)
         part.rename(out)
-    except OSError:
-        aside.rename(out)
+    except BaseException:
+        if aside.exists() and not out.exists():
+            aside.rename(out)
         raise
-    shutil.rmtree(aside)

@@ -2,7 +2,7 @@
 
 TowersError
 └── ExportError              a run or an artifact can't be exported or packaged
-    └── VerificationError    an exported tower does not answer as the trained one does
+    └── VerificationError    an artifact does not answer as the trained model does
 """
 
 from torchtowers.handlers.errors import TowersError
@@ -15,7 +15,7 @@ class ExportError(TowersError):
 
 
 class VerificationError(ExportError):
-    """An exported tower differs from the trained one by more than the tolerance."""
+    """An exported tower differs from the trained one by more than the tolerance, or stored values differ."""
 
     # Not the caller's mistake: a check that failed.
     exit_code = 1

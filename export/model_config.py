@@ -41,7 +41,7 @@ class ModelConfig:
         """Refuse what TorchServe would only warn of or ignore.
 
         Raises:
-            ExportError: A number is too small.
+            ExportError: A number is too small or no integer, or the device is unknown.
         """
         for name, least in (
             ("workers", 1),
@@ -53,8 +53,11 @@ class ModelConfig:
             ("max_k", 1),
             ("max_rows", 1),
         ):
-            if getattr(self, name) < least:
-                raise ExportError(f"{name}: expected at least {least}, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ExportError(f"{name}: expected an integer of at least {least}, got {value!r}")
+        if self.device not in ("cpu", "gpu"):
+            raise ExportError(f"device: expected cpu or gpu, got {self.device!r}")
 
     def to_yaml(self) -> str:
         """Give the file's text."""

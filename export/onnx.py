@@ -17,6 +17,9 @@ __all__ = ["OPSET", "export_onnx"]
 
 OPSET = 18
 
+# Of a protobuf message, in bytes.
+_LARGEST = 2**31
+
 
 class _Positional(nn.Module):
     """A tower that takes its features one by one, since an ONNX graph has no mappings."""
@@ -42,7 +45,8 @@ def export_onnx(tower: nn.Module, encoders: Mapping[str, Encoder], path: Path) -
         path: The `.onnx` file.
 
     Raises:
-        ExportError: The tower is in training mode, or onnx and onnxscript are not installed.
+        ExportError: The tower is in training mode or larger than an ONNX file can be, or onnx and onnxscript
+            are not installed.
     """
     if tower.training:
         raise ExportError("the tower is in training mode: call eval() before it is exported")
@@ -53,6 +57,12 @@ def export_onnx(tower: nn.Module, encoders: Mapping[str, Encoder], path: Path) -
         raise ExportError(
             f"exporting to ONNX needs onnx and onnxscript ({error}): pip install 'torchtowers[onnx]'"
         ) from error
+    size = sum(parameter.nbytes for parameter in tower.parameters())
+    if size >= _LARGEST:
+        raise ExportError(
+            f"the tower has {size:,} bytes of parameters, an ONNX file holds less than {_LARGEST:,}: "
+            "export it with --format torchscript, or with smaller embeddings"
+        )
     batch = torch.export.Dim("batch")
     examples: list[Tensor] = []
     shapes: list[dict[int, Any]] = []

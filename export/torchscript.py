@@ -1,5 +1,6 @@
 """A tower as TorchScript, without a trace of the machine that exported it."""
 
+import io
 import warnings
 import zipfile
 from pathlib import Path
@@ -15,7 +16,7 @@ _FIRST_DATE = (1980, 1, 1, 0, 0, 0)
 
 
 def export_torchscript(tower: nn.Module, path: Path) -> None:
-    """Script a tower and save it; it takes one `dict[str, Tensor]` of encoded features and gives `[batch, dim]`.
+    """Script a tower and save it: `dict[str, Tensor]` of encoded features in, float32 `[batch, dim]` out.
 
     Args:
         tower: In evaluation mode.
@@ -26,19 +27,18 @@ def export_torchscript(tower: nn.Module, path: Path) -> None:
     """
     if tower.training:
         raise ExportError("the tower is in training mode: call eval() before it is exported")
+    # To memory first: torch.jit.save hides the reason where it can't write a file.
+    scripted = io.BytesIO()
     with warnings.catch_warnings():
         # Deprecated upstream in favour of torch.export; what TorchServe loads is TorchScript.
         warnings.filterwarnings("ignore", message=r".*torch\.jit\.", category=DeprecationWarning)
-        scripted = torch.jit.script(tower)
-        torch.jit.save(scripted, str(path))
-    _drop_source_places(path)
+        torch.jit.save(torch.jit.script(tower), scripted)
+    _write_without_source_places(scripted, path)
 
 
-def _drop_source_places(path: Path) -> None:
-    """Rewrite the file without the records that hold the source files' paths, which only stack traces use."""
-    beside = path.with_name(f".{path.name}.part")
-    with zipfile.ZipFile(path) as source, zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as target:
+def _write_without_source_places(scripted: io.BytesIO, path: Path) -> None:
+    """Leave out the records that hold the source files' paths, which only stack traces use."""
+    with zipfile.ZipFile(scripted) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as target:
         for info in source.infolist():
             if not info.filename.endswith(".debug_pkl"):
                 target.writestr(zipfile.ZipInfo(info.filename, _FIRST_DATE), source.read(info))
-    beside.replace(path)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from torchtowers.handlers.errors import ArtifactError
+from torchtowers.handlers.errors import ArtifactError, shorten
 
 __all__ = ["map_array", "save_array"]
 
@@ -26,16 +26,15 @@ def map_array(folder: Path, name: str, dtype: type[np.generic], dimensions: int 
     """
     path = folder / name
     try:
-        try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except ValueError:  # an empty array can't be mapped
-            array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ArtifactError(f"{name} in {folder.name} can't be read: {error}") from error
+        # Not np.load, which would also take a .npz or a pickle for an array.
+        mapped = np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError, EOFError, OverflowError) as error:
+        raise ArtifactError(f"{name} in {folder.name} can't be read: {shorten(str(error))}") from error
+    # A view without np.memmap's per-slice bookkeeping; the pages stay the file's.
+    array: NDArray[Any] = mapped.view(np.ndarray)
     if array.dtype != dtype or array.ndim != dimensions:
         raise ArtifactError(
             f"{name} in {folder.name}: expected {dimensions} dimensions of {np.dtype(dtype)}, "
             f"got {array.ndim} of {array.dtype}"
         )
-    # A view without np.memmap's per-slice bookkeeping; the pages stay the file's.
-    return array.view(np.ndarray)
+    return array

@@ -1,17 +1,22 @@
 """Between TorchServe and a model: the calls that a worker makes, and errors that cost one request only."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from http.client import responses
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from torchtowers.handlers.answer import encode_answer, encode_error
-from torchtowers.handlers.errors import ArtifactError, LimitError, RequestError
-from torchtowers.handlers.recommender import EncodedRow, Recommender
+from torchtowers.handlers.errors import ArtifactError, InternalError, LimitError, RequestError, shorten
+from torchtowers.handlers.query_encoder import EncodedRow
+from torchtowers.handlers.recommender import Recommender
 from torchtowers.handlers.request import Limits, Request, parse_request
 
 __all__ = ["BaseHandler"]
 
+_LOGGER = logging.getLogger(__name__)
 _SETTINGS = "torchtowers"
 
 
@@ -32,10 +37,7 @@ class BaseHandler:
             TowersError: The archive or its settings can't be used; the worker's log ends with the reason.
         """
         properties = context.system_properties
-        config = getattr(context, "model_yaml_config", None) or {}
-        settings = config.get(_SETTINGS) or {}
-        if not isinstance(settings, Mapping):
-            raise ArtifactError(f"{_SETTINGS} in model-config.yaml has to be a mapping, got {settings!r}")
+        settings = _settings(getattr(context, "model_yaml_config", None))
         self.recommender = Recommender.load(
             Path(properties["model_dir"]),
             gpu_id=properties.get("gpu_id"),
@@ -60,6 +62,9 @@ class BaseHandler:
                 request, rows = self._parse(recommender, item)
             except RequestError as error:
                 answers.append(error)
+            except Exception:  # TorchServe would answer 503 to every request of the batch
+                _LOGGER.exception("a request could not be read")
+                answers.append(InternalError())
             else:
                 answers.append(b"")
                 parsed.append((position, request, rows))
@@ -71,7 +76,7 @@ class BaseHandler:
         self, recommender: Recommender, item: Mapping[str, object]
     ) -> tuple[Request, list[EncodedRow]]:
         encoder = recommender.encoder
-        request = parse_request(item, recommender.limits, encoder.encoders.keys(), recommender.columns.keys())
+        request = parse_request(item, recommender.limits, encoder.encoders, recommender.columns)
         return request, [encoder.encode(row) for row in request.rows]
 
     def _answer(
@@ -81,13 +86,9 @@ class BaseHandler:
         answers: list[bytes | RequestError],
     ) -> None:
         encoded = recommender.answers([row for _, _, rows in parsed for row in rows])
-        most = recommender.limits.max_answer_bytes
-        begin = 0
         for position, request, rows in parsed:
-            answer = encode_answer(request.dialect, encoded[begin : begin + len(rows)])
-            begin += len(rows)
-            # TorchServe kills a worker whose answer is over max_response_size, and with it the whole batch.
-            answers[position] = answer if len(answer) <= most else _too_large(len(answer), most)
+            own = islice(encoded, len(rows))
+            answers[position] = _within(recommender.limits.max_answer_bytes, request.dialect, own)
 
     def _respond(self, context: Any, position: int, answer: bytes | RequestError) -> bytes:
         context.set_response_content_type(position, "application/json")
@@ -99,8 +100,38 @@ class BaseHandler:
         return encode_error(answer)
 
 
-def _too_large(size: int, most: int) -> LimitError:
+def _within(most: int, dialect: str, rows: Iterable[bytes]) -> bytes | LimitError:
+    # TorchServe kills a worker whose answer is over max_response_size, and with it the whole batch.
+    kept: list[bytes] = []
+    size = 0
+    for row in rows:
+        size += len(row)
+        if size <= most:  # what is over the limit is counted and not kept
+            kept.append(row)
+    if size <= most:
+        answer = encode_answer(dialect, kept)
+        if len(answer) <= most:
+            return answer
+        size = len(answer)
     return LimitError(
         f"the answer would be {size} bytes, at most {most} are allowed: ask for fewer rows, items or fields",
         code=413,
     )
+
+
+def _settings(config: object) -> Mapping[str, Any]:
+    settings = config.get(_SETTINGS) if isinstance(config, Mapping) else None
+    if settings is None:
+        return {}
+    if not isinstance(settings, Mapping):
+        raise ArtifactError(f"{_SETTINGS} in model-config.yaml has to be a mapping, got {shorten(settings)}")
+    known = ("threads", *(field.name for field in fields(Limits)))
+    for name in settings:
+        if name not in known:
+            raise ArtifactError(
+                f"{_SETTINGS}.{shorten(name)} in model-config.yaml: unknown; known are {', '.join(known)}"
+            )
+    threads = settings.get("threads")
+    if threads is not None and (not isinstance(threads, int) or isinstance(threads, bool) or threads < 1):
+        raise ArtifactError(f"{_SETTINGS}.threads: expected a positive integer, got {shorten(threads)}")
+    return settings

@@ -5,18 +5,18 @@ known tokens begin at 2. Encoders with a scalar shape give int64 `[batch]`; thos
 int64 `[batch, length]`, padded with 0 to the longest list of the batch and to a length of at least 1.
 """
 
-import json
 import math
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from itertools import pairwise
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from torchtowers.handlers.errors import ArtifactError, FieldError, SignatureError
+from torchtowers.handlers.errors import FieldError, SignatureError, shorten
+from torchtowers.handlers.vocabulary import FIRST_TOKEN, MISSING, UNKNOWN, Vocabulary, token_of
 
 __all__ = [
     "FIRST_TOKEN",
@@ -34,21 +34,8 @@ __all__ = [
     "words_of",
 ]
 
-MISSING = 0
-UNKNOWN = 1
-FIRST_TOKEN = 2
-
 Indices = NDArray[np.int64]
 _WORD = re.compile(r"\w+")
-
-
-def token_of(value: object) -> str | None:
-    """Give the canonical token of an id: a string as it is, an integer in decimals; None where it is neither."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int | np.integer) and not isinstance(value, bool):
-        return str(value)
-    return None
 
 
 def words_of(text: str) -> list[str]:
@@ -65,64 +52,14 @@ def pad(lists: Sequence[Sequence[int]]) -> Indices:
     return padded
 
 
-class Vocabulary:
-    """Tokens in a fixed order, and their indices from 2 on.
-
-    Args:
-        tokens: Distinct tokens.
-    """
-
-    def __init__(self, tokens: Iterable[str]) -> None:
-        self.tokens = tuple(tokens)
-        self._index = {token: index for index, token in enumerate(self.tokens, start=FIRST_TOKEN)}
-        if len(self._index) != len(self.tokens):
-            raise ValueError(
-                f"a vocabulary of {len(self.tokens)} tokens has {len(self._index)} distinct ones"
-            )
-
-    @property
-    def size(self) -> int:
-        """Number of rows that an embedding table needs: the tokens, and those for missing and unknown."""
-        return len(self.tokens) + FIRST_TOKEN
-
-    def index(self, token: str) -> int:
-        """Give the token's index, or `UNKNOWN`."""
-        return self._index.get(token, UNKNOWN)
-
-    def __contains__(self, token: object) -> bool:
-        return token in self._index
-
-    def save(self, path: Path) -> None:
-        """Write the tokens as a JSON list of strings, one a line."""
-        lines = ",\n".join(json.dumps(token, ensure_ascii=False) for token in self.tokens)
-        path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: Path) -> "Vocabulary":
-        """Read what `save` wrote.
-
-        Raises:
-            ArtifactError: The file is missing or is not a JSON list of distinct strings.
-        """
-        try:
-            tokens = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ArtifactError(f"vocabulary {path.name} can't be read: {error}") from error
-        if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
-            raise ArtifactError(f"vocabulary {path.name}: expected a JSON list of strings")
-        try:
-            return cls(tokens)
-        except ValueError as error:
-            raise ArtifactError(f"vocabulary {path.name}: {error}") from error
-
-
 @runtime_checkable
 class Encoder(Protocol):
-    """What every encoder can do; `kind` names it in a signature."""
+    """What every encoder can do; `kind` names it in a signature, `expected` tells a caller what it takes."""
 
     kind: ClassVar[str]
     dtype: ClassVar[str]
     is_list: ClassVar[bool]
+    expected: ClassVar[str]
     out_of_vocabulary: ClassVar[str]
 
     @property
@@ -156,6 +93,20 @@ class _ScalarEncoder:
 
 class _ListEncoder:
     is_list: ClassVar[bool] = True
+    dtype: ClassVar[str] = "string"
+    out_of_vocabulary: ClassVar[str] = "left_out"
+    kind: ClassVar[str]
+
+    def __init__(self, vocabulary: Vocabulary, max_length: int) -> None:
+        if not isinstance(max_length, int) or isinstance(max_length, bool) or max_length < 1:
+            raise ValueError(f"max_length has to be an integer of at least 1, got {shorten(max_length)}")
+        self.vocabulary = vocabulary
+        self.max_length = max_length
+
+    @property
+    def size(self) -> int:
+        """Tokens, missing and unknown."""
+        return self.vocabulary.size
 
     def encode_value(self, value: object, field: str) -> list[int]:
         raise NotImplementedError
@@ -164,12 +115,21 @@ class _ListEncoder:
         """Encode a column to int64 `[batch, length]`."""
         return pad([self.encode_value(value, "value") for value in values])
 
+    def to_json(self) -> dict[str, Any]:
+        """Describe the encoder for a signature."""
+        return {"kind": self.kind, "max_length": self.max_length}
+
+    def _known(self, tokens: Iterable[str]) -> list[int]:
+        indices = map(self.vocabulary.index, tokens)
+        return [index for index in indices if index != UNKNOWN]
+
 
 class TokenEncoder(_ScalarEncoder):
     """An id or a category: one token of a vocabulary; an unknown one takes the row for unknown tokens."""
 
     kind: ClassVar[str] = "token"
     dtype: ClassVar[str] = "string"
+    expected: ClassVar[str] = "a string or an integer"
     out_of_vocabulary: ClassVar[str] = "unknown_row"
 
     def __init__(self, vocabulary: Vocabulary) -> None:
@@ -186,7 +146,7 @@ class TokenEncoder(_ScalarEncoder):
             return MISSING
         token = token_of(value)
         if token is None:
-            raise FieldError(field, value, "a string or an integer")
+            raise FieldError(field, value, self.expected)
         return self.vocabulary.index(token)
 
     def to_json(self) -> dict[str, Any]:
@@ -203,17 +163,7 @@ class TokenListEncoder(_ListEncoder):
     """
 
     kind: ClassVar[str] = "token_list"
-    dtype: ClassVar[str] = "string"
-    out_of_vocabulary: ClassVar[str] = "left_out"
-
-    def __init__(self, vocabulary: Vocabulary, max_length: int) -> None:
-        self.vocabulary = vocabulary
-        self.max_length = max_length
-
-    @property
-    def size(self) -> int:
-        """Tokens, missing and unknown."""
-        return self.vocabulary.size
+    expected: ClassVar[str] = "a list of strings or integers"
 
     def encode_value(self, value: object, field: str) -> list[int]:
         """Encode a list of strings or integers; None is an empty list."""
@@ -224,20 +174,14 @@ class TokenListEncoder(_ListEncoder):
         if value is None:
             return []
         if not isinstance(value, list | tuple):
-            raise FieldError(field, value, "a list of strings or integers")
-        indices = []
+            raise FieldError(field, value, self.expected)
+        tokens = []
         for position, element in enumerate(value):
             token = token_of(element)
             if token is None:
-                raise FieldError(f"{field}[{position}]", element, "a string or an integer")
-            index = self.vocabulary.index(token)
-            if index != UNKNOWN:
-                indices.append(index)
-        return indices
-
-    def to_json(self) -> dict[str, Any]:
-        """Describe the encoder for a signature."""
-        return {"kind": self.kind, "max_length": self.max_length}
+                raise FieldError(f"{field}[{position}]", element, TokenEncoder.expected)
+            tokens.append(token)
+        return self._known(tokens)
 
 
 class WordsEncoder(_ListEncoder):
@@ -249,46 +193,35 @@ class WordsEncoder(_ListEncoder):
     """
 
     kind: ClassVar[str] = "words"
-    dtype: ClassVar[str] = "string"
-    out_of_vocabulary: ClassVar[str] = "left_out"
-
-    def __init__(self, vocabulary: Vocabulary, max_length: int) -> None:
-        self.vocabulary = vocabulary
-        self.max_length = max_length
-
-    @property
-    def size(self) -> int:
-        """Words, missing and unknown."""
-        return self.vocabulary.size
+    expected: ClassVar[str] = "a string"
 
     def encode_value(self, value: object, field: str) -> list[int]:
         """Encode a string; None is a text without words."""
         if value is None:
             return []
         if not isinstance(value, str):
-            raise FieldError(field, value, "a string")
-        indices = [self.vocabulary.index(word) for word in words_of(value)]
-        return [index for index in indices if index != UNKNOWN][: self.max_length]
-
-    def to_json(self) -> dict[str, Any]:
-        """Describe the encoder for a signature."""
-        return {"kind": self.kind, "max_length": self.max_length}
+            raise FieldError(field, value, self.expected)
+        return self._known(words_of(value))[: self.max_length]
 
 
 class BucketEncoder(_ScalarEncoder):
     """A number as the interval between ascending boundaries that it falls into.
 
     Args:
-        boundaries: Ascending; bucket i holds `boundaries[i-1] <= value < boundaries[i]`.
+        boundaries: Finite and ascending; bucket i holds `boundaries[i-1] <= value < boundaries[i]`.
     """
 
     kind: ClassVar[str] = "buckets"
     dtype: ClassVar[str] = "number"
+    expected: ClassVar[str] = "a finite number"
     out_of_vocabulary: ClassVar[str] = "outermost_bucket"
 
     def __init__(self, boundaries: Sequence[float]) -> None:
-        if not boundaries or any(low >= high for low, high in zip(boundaries, boundaries[1:], strict=False)):
-            raise ValueError(f"boundaries have to ascend and not be empty, got {list(boundaries)}")
+        finite = all(_is_finite_number(boundary) for boundary in boundaries)
+        if not boundaries or not finite or any(low >= high for low, high in pairwise(boundaries)):
+            raise ValueError(
+                f"boundaries have to be finite, ascend and not be empty, got {shorten(boundaries)}"
+            )
         self.boundaries = tuple(boundaries)
 
     @property
@@ -300,14 +233,22 @@ class BucketEncoder(_ScalarEncoder):
         """Encode a finite number; None is missing."""
         if value is None:
             return MISSING
-        number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-        if not number or not math.isfinite(value):  # type: ignore[arg-type]
-            raise FieldError(field, value, "a finite number")
-        return 1 + bisect_right(self.boundaries, value)  # type: ignore[type-var]
+        if not _is_finite_number(value):
+            raise FieldError(field, value, self.expected)
+        number: Any = value
+        return 1 + bisect_right(self.boundaries, number)
 
     def to_json(self) -> dict[str, Any]:
         """Describe the encoder for a signature."""
         return {"kind": self.kind, "boundaries": list(self.boundaries)}
+
+
+def _is_finite_number(value: object) -> bool:
+    if isinstance(value, bool):
+        return False
+    if isinstance(value, int | np.integer):
+        return True  # of any size: math.isfinite raises for an integer beyond the floats
+    return isinstance(value, float | np.floating) and math.isfinite(value)
 
 
 def encoder_from_json(spec: Mapping[str, Any], vocabulary: Vocabulary | None) -> Encoder:
@@ -329,5 +270,7 @@ def encoder_from_json(spec: Mapping[str, Any], vocabulary: Vocabulary | None) ->
         if kind == WordsEncoder.kind:
             return WordsEncoder(vocabulary, spec["max_length"])
     except (KeyError, TypeError, ValueError) as error:
-        raise SignatureError(f"encoder {kind!r} in the signature is malformed: {error}") from error
-    raise SignatureError(f"unknown encoder {kind!r}; this version knows token, token_list, words, buckets")
+        raise SignatureError(f"encoder {shorten(kind)} in the signature is malformed: {error}") from error
+    raise SignatureError(
+        f"unknown encoder {shorten(kind)}; this version knows token, token_list, words, buckets"
+    )

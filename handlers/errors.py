@@ -7,17 +7,21 @@
     └── RequestError            a request that can't be answered: HTTP status `code`
         ├── BodyError           the body is not what a dialect allows (400)
         ├── FieldError          one field of one row is missing or of the wrong kind (400)
-        └── LimitError          more rows, items or bytes than the configured limit (400 or 413)
+        ├── LimitError          more rows, items or bytes than the configured limit (400 or 413)
+        └── InternalError       a fault of ours in reading this one request (500)
 
 The other packages hang their own errors below TowersError, each in its own `errors.py`.
 """
 
+import re
+import reprlib
 from typing import Any
 
 __all__ = [
     "ArtifactError",
     "BodyError",
     "FieldError",
+    "InternalError",
     "LimitError",
     "RequestError",
     "RuntimeUnavailableError",
@@ -27,12 +31,25 @@ __all__ = [
 ]
 
 _SHOWN = 80
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+
+# Looks at no more than it shows: a value of a request may be nested or long enough to make repr() fail.
+_REPR = reprlib.Repr()
+_REPR.maxlevel = 4
+_REPR.maxdict = _REPR.maxlist = _REPR.maxtuple = _REPR.maxset = _REPR.maxfrozenset = 10
+_REPR.maxstring = _REPR.maxlong = _REPR.maxother = _SHOWN
 
 
 def shorten(value: object) -> str:
-    """Show what came, cut to 80 characters, so that an error stays one line and leaks no large payload."""
-    text = value if isinstance(value, str) else repr(value)
-    text = text.encode("ascii", "backslashreplace").decode("ascii").replace("\n", " ").replace("\r", " ")
+    """Show what came in ASCII, cut to 80 characters: an error stays one line and leaks no large payload."""
+    if isinstance(value, str):
+        text = value[: _SHOWN + 1]
+    else:
+        try:
+            text = _REPR.repr(value)
+        except ValueError:  # an integer of more digits than Python writes out
+            text = f"a very long {type(value).__name__}"
+    text = _CONTROL.sub(" ", text.encode("ascii", "backslashreplace").decode("ascii"))
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
 
@@ -110,3 +127,13 @@ class LimitError(RequestError):
     """More than the server is configured to answer."""
 
     type = "limit_exceeded"
+
+
+class InternalError(RequestError):
+    """A fault of ours while one request was read, so that it costs that request and not its batch."""
+
+    code = 500
+    type = "internal_error"
+
+    def __init__(self) -> None:
+        super().__init__("this request met a fault of the server's; the worker's log holds it")

@@ -1,6 +1,5 @@
 """The exact index: scores every candidate and returns the best ones that are allowed."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,7 +33,10 @@ class ExactIndex:
             raise ArtifactError(f"the index has {len(embeddings)} embeddings and {len(ids)} ids")
         self.embeddings = embeddings
         self.ids = ids
-        self._rows = {json.loads(ids.raw(row)): row for row in range(len(ids))}
+        names = ids.json_values("the index's ids")
+        if not all(isinstance(name, str) for name in names):
+            raise ArtifactError("the index's ids have to be strings")
+        self._rows = {name: row for row, name in enumerate(names)}
         if len(self._rows) != len(ids):
             raise ArtifactError(
                 f"the index has {len(ids)} candidates and only {len(self._rows)} distinct ids"
@@ -87,6 +89,8 @@ class ExactIndex:
             )
         if not spec.exact or spec.metric != cls.metric:
             raise ArtifactError(f"expected an exact index compared by {cls.metric}, got {spec}")
+        if not np.isfinite(embeddings).all():
+            raise ArtifactError(f"{spec.embeddings} holds values that are not finite; train and export again")
         return cls(embeddings, StringTable.load(folder, spec.ids))
 
 
@@ -96,19 +100,20 @@ def top_rows(
     """Give the rows of the k largest scores, largest first, ties by row; excluded and non-finite ones never.
 
     Args:
-        scores: `[candidates]`; written over where rows are excluded.
+        scores: float32 `[candidates]`; written over where rows are excluded or not finite.
         k: At least 1; above the number of candidates it gives all of them.
         excluded: Rows to leave out.
     """
     scores[excluded] = -np.inf
+    finite = np.isfinite(scores)
+    if not finite.all():
+        # Before the border is looked for: NaN and infinity would take places in front of it.
+        scores[~finite] = -np.inf
+    least = np.finfo(scores.dtype).min
     candidates = len(scores)
     if k < candidates:
         # All rows that reach the k-th best score, so that ties at the border go by row and not by chance.
-        border = np.partition(scores, candidates - k)[candidates - k]
-        rows = np.flatnonzero(scores >= border) if border > -np.inf else np.flatnonzero(scores > -np.inf)
-    else:
-        rows = np.flatnonzero(scores > -np.inf)
-    rows = rows[np.isfinite(scores[rows])]
-    order = np.argsort(-scores[rows], kind="stable")[:k]
-    rows = rows[order]
+        least = max(least, np.partition(scores, candidates - k)[candidates - k])
+    rows = np.flatnonzero(scores >= least)
+    rows = rows[np.argsort(-scores[rows], kind="stable")[:k]]
     return rows, scores[rows]

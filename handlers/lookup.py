@@ -37,25 +37,43 @@ class LookupColumn:
         row = key - FIRST_TOKEN
         if self._offsets is None:
             return int(self._values[row])
-        return self._values[self._offsets[row] : self._offsets[row + 1]].tolist()
+        indices: list[int] = self._values[self._offsets[row] : self._offsets[row + 1]].tolist()
+        return indices
+
+    @staticmethod
+    def files(stem: str, *, is_list: bool) -> tuple[str, ...]:
+        """Name the files of a column: the values, and for lists their offsets."""
+        return (f"{stem}.values.npy", f"{stem}.offsets.npy")[: 1 + is_list]
 
     def save(self, folder: Path, stem: str) -> None:
-        """Write `stem.values.npy`, and `stem.offsets.npy` for lists."""
-        save_array(folder, f"{stem}.values.npy", self._values)
-        if self._offsets is not None:
-            save_array(folder, f"{stem}.offsets.npy", self._offsets)
+        """Write the column's files."""
+        arrays = (self._values,) if self._offsets is None else (self._values, self._offsets)
+        for name, array in zip(self.files(stem, is_list=len(arrays) == 2), arrays, strict=True):
+            save_array(folder, name, array)
 
     @classmethod
-    def load(cls, folder: Path, stem: str, *, is_list: bool, keys: int) -> "LookupColumn":
+    def load(cls, folder: Path, stem: str, *, is_list: bool, keys: int, size: int) -> "LookupColumn":
         """Map what `save` wrote.
 
+        Args:
+            folder: The artifact's folder.
+            stem: What the files' names begin with.
+            is_list: Whether the feature is a list.
+            keys: How many rows there have to be.
+            size: The encoder's; every value has to be an index below it.
+
         Raises:
-            ArtifactError: A file is missing or malformed, or is not of `keys` rows.
+            ArtifactError: A file is missing or malformed, or does not fit `keys` or `size`.
         """
-        values = map_array(folder, f"{stem}.values.npy", np.int64)
-        offsets = map_array(folder, f"{stem}.offsets.npy", np.int64) if is_list else None
+        values, *rest = (map_array(folder, name, np.int64) for name in cls.files(stem, is_list=is_list))
+        offsets = rest[0] if rest else None
         if offsets is not None:
             check_offsets(offsets, len(values), f"{stem} in {folder.name}")
+        if len(values) and not (values.min() >= 0 and values.max() < size):
+            raise ArtifactError(
+                f"{stem} in {folder.name}: expected indices from 0 to {size - 1}, "
+                f"got {values.min()} to {values.max()}"
+            )
         column = cls(values, offsets)
         if len(column) != keys:
             raise ArtifactError(f"{stem} in {folder.name}: expected {keys} rows, got {len(column)}")

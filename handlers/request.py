@@ -1,22 +1,22 @@
-"""One request's body to rows: finds the JSON, tells the dialect, checks the options.
+"""One request's body to rows: tells the dialect, checks the options.
 
 Dialects: plain, `{"user_id": "196", "k": 10}`; and TF Serving's and KServe v1's,
 `{"instances": [{"user_id": "196"}, …]}`. Options stand beside the features or under `parameters`; beside
 `instances` they hold for every row that does not set its own.
 """
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from torchtowers.handlers.encoders import token_of
+from torchtowers.handlers.body import json_of
+from torchtowers.handlers.encoders import Encoder, token_of
 from torchtowers.handlers.errors import ArtifactError, BodyError, FieldError, LimitError, shorten
 
-__all__ = ["Limits", "Request", "Row", "json_of", "parse_request"]
+__all__ = ["OPTIONS", "RESERVED", "Limits", "Request", "Row", "parse_request", "rows_of"]
 
 OPTIONS = ("k", "exclude", "exclude_history", "fields")
-_BODY_KEYS = ("body", "data")
+RESERVED = (*OPTIONS, "parameters", "instances")
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Limits:
     """What a server is configured to answer; `torchtowers:` in an archive's model-config.yaml.
 
     Args:
-        default_k: Items a row that does not say.
+        default_k: Items of a row that does not say; never more than max_k.
         max_k: The largest k; a k within it but above the catalogue gets the whole catalogue.
         max_rows: Rows of one request.
         max_exclude: Items that one row may exclude.
@@ -81,14 +81,14 @@ class Request:
 
 
 def parse_request(
-    item: Mapping[str, object], limits: Limits, features: Collection[str], columns: Collection[str]
+    item: Mapping[str, object], limits: Limits, features: Mapping[str, Encoder], columns: Collection[str]
 ) -> Request:
     """Parse what TorchServe hands a handler for one request.
 
     Args:
         item: By the name of a form field or gRPC input; `body` for a request that is no form.
         limits: What is allowed.
-        features: Names of the query features.
+        features: The query features and their encoders.
         columns: Names of the item columns that can be asked for.
 
     Raises:
@@ -96,7 +96,7 @@ def parse_request(
         FieldError: A field or option is unknown or of the wrong kind.
         LimitError: More rows or exclusions, or a larger k, than allowed.
     """
-    return rows_of(json_of(item), limits, features, columns)
+    return rows_of(json_of(item, features), limits, features, columns)
 
 
 def rows_of(body: object, limits: Limits, features: Collection[str], columns: Collection[str]) -> Request:
@@ -131,7 +131,8 @@ def rows_of(body: object, limits: Limits, features: Collection[str], columns: Co
 
 
 def _options(given: Mapping[str, Any], place: str) -> dict[str, Any]:
-    options = {name: given[name] for name in OPTIONS if name in given}
+    # An option that is null is one that is not set, so that a client may send all it knows of.
+    options = {name: given[name] for name in OPTIONS if given.get(name) is not None}
     parameters = given.get("parameters")
     if parameters is None:
         return options
@@ -142,7 +143,8 @@ def _options(given: Mapping[str, Any], place: str) -> dict[str, Any]:
             raise FieldError(
                 f"{place}parameters.{shorten(name)}", value, f"one of the options {', '.join(OPTIONS)}"
             )
-        options.setdefault(name, value)
+        if value is not None:
+            options.setdefault(name, value)
     return options
 
 
@@ -172,7 +174,7 @@ def _row(
 
 def _k(value: object, place: str, limits: Limits) -> int:
     if value is None:
-        return limits.default_k
+        return min(limits.default_k, limits.max_k)
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= limits.max_k:
         raise FieldError(f"{place}k", value, f"an integer from 1 to {limits.max_k}")
     return value
@@ -210,59 +212,3 @@ def _fields(value: object, place: str, columns: Collection[str]) -> tuple[str, .
                 f"{place}fields[{position}]", name, f"one of {', '.join(columns) or 'no columns'}"
             )
     return tuple(dict.fromkeys(value))
-
-
-def json_of(item: Mapping[str, object]) -> object:
-    """Find the JSON in what TorchServe hands over: parsed, bytes, text, one form field, or a gRPC map.
-
-    A form or gRPC map without `body` or `data` is read as one plain row, a field for each feature or option.
-
-    Raises:
-        BodyError: What should be JSON is not.
-    """
-    for key in _BODY_KEYS:
-        if key in item:
-            return _parse(item[key])
-    if len(item) == 1:
-        # `curl -d '{"user_id": …}'` without a content type sends a form whose only field's name is the JSON.
-        ((name, value),) = item.items()
-        if name.lstrip().startswith("{"):
-            return _parse(name if not value else f"{name}={_text(value)}")
-    if not item:
-        raise BodyError("the body is empty; send a JSON object and the header Content-Type: application/json")
-    return {name: _form_value(_text(value)) for name, value in item.items()}
-
-
-def _text(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bytes | bytearray | memoryview):
-        try:
-            return bytes(value).decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise BodyError(f"the body is not UTF-8: {error.reason} at byte {error.start}") from None
-    raise BodyError(f"expected text or JSON, got {type(value).__name__}")
-
-
-def _parse(value: object) -> object:
-    if not isinstance(value, str | bytes | bytearray | memoryview):
-        return value
-    text = _text(value)
-    if not text.strip():
-        raise BodyError("the body is empty; send a JSON object")
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise BodyError(f"the body is not JSON: {reason}; it begins with {shorten(text)}") from None
-
-
-def _form_value(text: str) -> object:
-    # "24" is a number and "007" an id: only what JSON would write the same way back is taken for JSON.
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-    if isinstance(value, list | dict) or json.dumps(value) == text:
-        return value
-    return text

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from torchtowers.handlers.errors import ArtifactError, RuntimeUnavailableError
 
-__all__ = ["OnnxTower", "Tower", "TorchScriptTower", "load_tower"]
+__all__ = ["OnnxTower", "TorchScriptTower", "Tower", "load_tower"]
 
 Inputs = Mapping[str, NDArray[np.int64]]
 
@@ -72,7 +72,7 @@ class OnnxTower:
         threads: Threads of one operation on the CPU.
 
     Raises:
-        RuntimeUnavailableError: onnxruntime can't be imported, or has no CUDA provider and a device is asked for.
+        RuntimeUnavailableError: onnxruntime can't be imported, or has no CUDA provider for the device.
         ArtifactError: The file can't be loaded.
     """
 

@@ -1,14 +1,17 @@
-"""signature.json: the contract between what export writes and what serving reads; written and read here only."""
+"""signature.json, the contract between export and serving: written and read here, and nowhere else."""
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal
 
 from torchtowers.handlers.encoders import Encoder, Vocabulary, encoder_from_json
-from torchtowers.handlers.errors import ArtifactError, SignatureError, shorten
+from torchtowers.handlers.errors import ArtifactError, SignatureError
+from torchtowers.handlers.json_reader import JsonReader, inside
+from torchtowers.handlers.lookup import LookupColumn
+from torchtowers.handlers.strings import StringTable
 
 __all__ = [
     "FILE_NAME",
@@ -56,7 +59,13 @@ class FeatureSpec:
     @property
     def vocabulary_file(self) -> str | None:
         """Where the encoder's tokens are kept, relative to the artifact."""
-        return self.encoder.get("vocabulary")
+        name: str | None = self.encoder.get("vocabulary")
+        return name
+
+    @property
+    def is_list(self) -> bool:
+        """Whether a row holds a list of it."""
+        return len(self.shape) > 1
 
     def load_encoder(self, folder: Path) -> Encoder:
         """Make the encoder with its vocabulary from the artifact in `folder`."""
@@ -78,6 +87,15 @@ class TowerSpec:
     key: str
     features: tuple[FeatureSpec, ...]
     lookup: Mapping[str, str] = field(default_factory=dict)
+
+    def files(self) -> Iterator[str]:
+        """Name the files of the vocabularies and of what is looked up."""
+        is_list = {spec.name: spec.is_list for spec in self.features}
+        for spec in self.features:
+            if spec.vocabulary_file is not None:
+                yield spec.vocabulary_file
+        for name, stem in self.lookup.items():
+            yield from LookupColumn.files(stem, is_list=is_list.get(name, False))
 
 
 @dataclass(frozen=True)
@@ -129,8 +147,11 @@ class Signature:
         """Compare every file's sha256 with the signature's.
 
         Raises:
-            ArtifactError: A file is missing or altered; the first one is named.
+            ArtifactError: A file is missing or altered, or is used without a sha256; the first one is named.
         """
+        unlisted = self.used_files() - self.files.keys()
+        if unlisted:
+            raise SignatureError(f"signature.json has no sha256 for {min(unlisted)}; export it again")
         for name, expected in self.files.items():
             path = folder / name
             if not path.is_file():
@@ -160,17 +181,12 @@ class Signature:
 
     def used_files(self) -> frozenset[str]:
         """Give the names of the files that the signature refers to."""
-        towers = [self.query] if self.candidate is None else [self.query, self.candidate]
         names = {file for runtime in self.towers.values() for file in runtime.values()}
         names.add(self.index.embeddings)
-        for tower in towers:
-            names.update(spec.vocabulary_file for spec in tower.features if spec.vocabulary_file)
-        stems = [
-            self.index.ids,
-            *self.columns.values(),
-            *(s for tower in towers for s in tower.lookup.values()),
-        ]
-        names.update(name for name in self.files if any(_is_of_stem(name, stem) for stem in stems))
+        for stem in (self.index.ids, *self.columns.values()):
+            names.update(StringTable.files(stem))
+        for tower in filter(None, (self.query, self.candidate)):
+            names.update(tower.files())
         return frozenset(names)
 
     def write(self, folder: Path) -> None:
@@ -210,14 +226,18 @@ class Signature:
             content = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise SignatureError(f"{folder} holds no {FILE_NAME}; it is not an artifact") from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise SignatureError(f"{path} can't be read: {error}") from error
         return cls.from_json(content)
 
     @classmethod
     def from_json(cls, content: Any) -> "Signature":
-        """Make a signature from its parsed JSON."""
-        reader = _Reader(content, "signature")
+        """Make a signature from its parsed JSON.
+
+        Raises:
+            SignatureError: It is malformed, or of a format version unknown to this code.
+        """
+        reader = JsonReader(content, "signature")
         version = reader.get("format_version", int)
         if version != FORMAT_VERSION:
             raise SignatureError(
@@ -225,41 +245,31 @@ class Signature:
                 "serve it with the torchtowers version that exported it, or export it again"
             )
         index = reader.child("index")
-        towers = reader.get("towers", dict)
-        for files in towers.values():
-            for name in _Reader(files, "towers").items(str).values():
-                _check_path(name)
-        candidate = reader.get("candidate", dict, optional=True)
+        candidate = reader.optional("candidate", dict)
         return cls(
             kind=reader.get("kind", str),
             query=_tower_from_json(reader.child("query")),
             candidate=None if candidate is None else _tower_from_json(reader.child("candidate")),
-            history=reader.get("history", str, optional=True),
+            history=reader.optional("history", str),
             index=IndexSpec(
                 size=index.get("size", int),
                 dimension=index.get("dimension", int),
                 metric=index.get("metric", str),
                 exact=index.get("exact", bool),
-                embeddings=_check_path(index.get("embeddings", str)),
-                ids=_check_path(index.get("ids", str)),
+                embeddings=index.path("embeddings"),
+                ids=index.path("ids"),
             ),
-            columns={name: _check_path(stem) for name, stem in reader.child("columns").items(str).items()},
-            towers=towers,
-            onnx_opset=reader.get("onnx_opset", int, optional=True),
-            versions=reader.child("versions").items(str),
-            files={_check_path(name): sha for name, sha in reader.child("files").items(str).items()},
+            columns=reader.child("columns").paths(),
+            towers={name: _sides(files) for name, files in reader.child("towers").children().items()},
+            onnx_opset=reader.optional("onnx_opset", int),
+            versions=reader.child("versions").strings(),
+            files={inside(name): sha for name, sha in reader.child("files").strings().items()},
         )
 
 
-def _is_of_stem(name: str, stem: str) -> bool:
-    return name.startswith(f"{stem}.") and name.endswith(".npy")
-
-
-def _check_path(name: str) -> str:
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or not path.parts:
-        raise SignatureError(f"signature.json names a file outside the artifact: {shorten(name)}")
-    return name
+def _sides(reader: JsonReader) -> dict[str, str]:
+    reader.path("query")
+    return reader.paths()
 
 
 def _tower_to_json(tower: TowerSpec) -> dict[str, Any]:
@@ -269,46 +279,21 @@ def _tower_to_json(tower: TowerSpec) -> dict[str, Any]:
     return {"key": tower.key, "features": features, "lookup": dict(tower.lookup)}
 
 
-def _tower_from_json(reader: "_Reader") -> TowerSpec:
+def _tower_from_json(reader: JsonReader) -> TowerSpec:
     features = []
     for position, content in enumerate(reader.get("features", list)):
-        feature = _Reader(content, f"{reader.place}.features[{position}]")
-        spec = FeatureSpec(
-            name=feature.get("name", str),
-            dtype=feature.get("dtype", str),
-            shape=tuple(feature.get("shape", list)),
-            encoder=feature.get("encoder", dict),
-            out_of_vocabulary=feature.get("out_of_vocabulary", str),
-            required=feature.get("required", bool),
-        )
-        if spec.vocabulary_file is not None:
-            _check_path(spec.vocabulary_file)
-        features.append(spec)
-    lookup = {name: _check_path(stem) for name, stem in reader.child("lookup").items(str).items()}
-    return TowerSpec(reader.get("key", str), tuple(features), lookup)
-
-
-class _Reader:
-    """Typed access to parsed JSON whose errors name the place."""
-
-    def __init__(self, content: Any, place: str) -> None:
-        if not isinstance(content, dict):
-            raise SignatureError(f"{place} in signature.json has to be an object, got {shorten(content)}")
-        self.content = content
-        self.place = place
-
-    def get(self, name: str, kind: Callable[..., Any], *, optional: bool = False) -> Any:
-        value = self.content.get(name)
-        if value is None and optional:
-            return None
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):  # type: ignore[arg-type]
-            raise SignatureError(
-                f"{self.place}.{name} in signature.json: expected {kind.__name__}, got {shorten(value)}"
+        feature = JsonReader(content, f"{reader.place}.features[{position}]")
+        encoder = feature.child("encoder")
+        if encoder.optional("vocabulary", str) is not None:
+            encoder.path("vocabulary")
+        features.append(
+            FeatureSpec(
+                name=feature.get("name", str),
+                dtype=feature.get("dtype", str),
+                shape=tuple(feature.get("shape", list)),
+                encoder=encoder.content,
+                out_of_vocabulary=feature.get("out_of_vocabulary", str),
+                required=feature.get("required", bool),
             )
-        return value
-
-    def child(self, name: str) -> "_Reader":
-        return _Reader(self.get(name, dict), f"{self.place}.{name}")
-
-    def items(self, kind: type) -> dict[str, Any]:
-        return {name: self.get(name, kind) for name in self.content}
+        )
+    return TowerSpec(reader.get("key", str), tuple(features), reader.child("lookup").paths())

@@ -1,8 +1,8 @@
 """Evaluation over the whole catalogue: every item competes, none is sampled.
 
 An interaction's rank is the number of items that score higher than its own; equal scores count for it, as in
-TFRS's `FactorizedTopK`, which matters for popularity only. With seen items excluded, the items that the user has
-in training don't compete. Source of NDCG: Järvelin & Kekäläinen 2002.
+TFRS's `FactorizedTopK`, which matters for popularity only. With seen items excluded, the items that the user
+has in training don't compete. Source of NDCG: Järvelin & Kekäläinen 2002.
 """
 
 from collections.abc import Callable, Sequence

@@ -88,6 +88,7 @@ def train(
         run,
         resume=resume,
         after_epoch=after_epoch,
+        log=log,
         show_progress=show_progress,
     )
     trained = Trained(run, config, dataset, model, progress.interrupted)
@@ -144,7 +145,8 @@ def _check_place(run: Run, config: RunConfig, *, resume: bool, overwrite: bool) 
             raise RunError(f"{run.folder} is finished: there is nothing to resume")
     elif run.exists and not overwrite:
         raise RunError(
-            f"{run.folder} holds a run already: go on with --resume, replace it with --overwrite, or choose another --out"
+            f"{run.folder} holds a run already: go on with --resume, replace it with --overwrite, "
+            "or choose another --out"
         )
 
 
@@ -152,8 +154,9 @@ def _dataset(config: RunConfig, log: Log, vocabularies: Any) -> Dataset:
     tables = load_tables(config.data.dataset, log)
     dataset = prepare(tables, config.data, config.split, config.features, vocabularies)
     log(
-        f"{config.data.dataset}: {len(dataset.train):,} interactions to train on, {len(dataset.validation):,} to "
-        f"validate, {len(dataset.test):,} to test; {len(dataset.users):,} users, {len(dataset.items):,} items"
+        f"{config.data.dataset}: {len(dataset.train):,} interactions to train on, "
+        f"{len(dataset.validation):,} to validate, {len(dataset.test):,} to test; "
+        f"{len(dataset.users):,} users, {len(dataset.items):,} items"
     )
     return dataset
 

@@ -12,7 +12,7 @@ __all__ = ["Retrieval"]
 
 
 class Retrieval(nn.Module):
-    """In-batch softmax (TFRS `tasks.Retrieval`): dot products, temperature, logQ, accidental hits, cross-entropy.
+    """In-batch softmax as TFRS's `tasks.Retrieval`: temperature, logQ, accidental hits, in its order.
 
     Args:
         temperature: Divides the scores, before the sampling correction.

@@ -25,8 +25,8 @@ _HISTORY = "history.jsonl"
 class Run:
     """The files of one run.
 
-    `config.yaml`, `model.safetensors`, `vocabularies/`, `metrics.json`, `history.jsonl` and `report.html`; while
-    training is not finished also `checkpoint.safetensors`, from which it is resumed.
+    `config.yaml`, `model.safetensors`, `vocabularies/`, `metrics.json`, `history.jsonl` and `report.html`;
+    while training is not finished also `checkpoint.safetensors`, from which it is resumed.
 
     Args:
         folder: The run directory.

@@ -53,6 +53,7 @@ def fit(
     *,
     resume: bool = False,
     after_epoch: Callable[[int], dict[str, float]] | None = None,
+    log: Callable[[str], None] = lambda _: None,
     show_progress: bool = True,
 ) -> Progress:
     """Fit a model, writing a checkpoint after every epoch and when interrupted.
@@ -68,6 +69,7 @@ def fit(
         run: Where to write.
         resume: Whether to go on from the run's checkpoint.
         after_epoch: Called with the number of complete epochs; its figures go into history.jsonl.
+        log: Told each epoch's loss and speed.
         show_progress: Whether to draw a progress bar on standard error.
 
     Returns:
@@ -90,47 +92,17 @@ def fit(
     progress = _restore(model, optimizer, run) if resume else Progress()
     with _interruptible(progress):
         while progress.epoch < config.epochs and not progress.interrupted:
-            started = time.monotonic()
-            resumed_at = progress.step
-            model.train()
-            with tqdm(
-                total=len(batches),
-                initial=progress.step,
-                desc=f"epoch {progress.epoch + 1}/{config.epochs}",
-                unit="batch",
-                disable=not show_progress,
-                leave=progress.epoch + 1 == config.epochs,
-                mininterval=0.5,
-            ) as bar:
-                for batch in batches.epoch(progress.epoch, progress.step):
-                    loss = model.compute_loss(batch)
-                    value = loss.item()
-                    if not math.isfinite(value):
-                        raise TrainingError(
-                            f"the loss became {value} in epoch {progress.epoch + 1}, batch {progress.step + 1}: lower "
-                            "training.embedding_learning_rate or training.dense_learning_rate, or raise "
-                            "model.temperature"
-                        )
-                    loss.backward()
-                    optimizer.step(progress.epoch * len(batches) + progress.step)
-                    progress.step += 1
-                    progress.loss_sum += value
-                    bar.update()
-                    seconds = max(time.monotonic() - started, 1e-9)
-                    speed = (progress.step - resumed_at) * batches.batch_size / seconds
-                    bar.set_postfix_str(
-                        f"loss {progress.loss_sum / progress.step:.4f}, {speed:,.0f} pairs/s", refresh=False
-                    )
-                    if progress.interrupted:
-                        break
+            title = f"epoch {progress.epoch + 1}/{config.epochs}"
+            speed = _fit_epoch(model, batches, optimizer, progress, title, show_progress=show_progress)
             if progress.step == len(batches):
-                mean_loss = progress.loss_sum / len(batches)
+                loss = progress.loss_sum / len(batches)
                 progress.epoch, progress.step, progress.loss_sum = progress.epoch + 1, 0, 0.0
-                # Figures first: a history line without its checkpoint is cut off at resume, the reverse is lost.
+                # Before the checkpoint: a line that has none yet is cut off at resume.
                 figures = {} if after_epoch is None else after_epoch(progress.epoch)
                 run.append_history(
-                    {"epoch": progress.epoch, "loss": mean_loss, "pairs_per_second": round(speed), **figures}
+                    {"epoch": progress.epoch, "loss": loss, "pairs_per_second": round(speed), **figures}
                 )
+                log(f"{title}: loss {loss:.4f}, {speed:,.0f} pairs/s")
             _save(model, optimizer, run, progress)
     run.save_model(model)
     if progress.epoch == config.epochs:
@@ -138,6 +110,44 @@ def fit(
         progress.interrupted = False
     model.eval()
     return progress
+
+
+def _fit_epoch(
+    model: TwoTower,
+    batches: Batches,
+    optimizer: SparseAndDense,
+    progress: Progress,
+    title: str,
+    *,
+    show_progress: bool,
+) -> float:
+    """Go through the rest of an epoch, or up to an interruption; give the pairs a second."""
+    model.train()
+    started, first = time.monotonic(), progress.step
+    speed = 0.0
+    with tqdm(
+        total=len(batches), initial=first, desc=title, unit="batch", disable=not show_progress, leave=False
+    ) as bar:
+        for batch in batches.epoch(progress.epoch, first):
+            loss = model.compute_loss(batch)
+            value = loss.item()
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"the loss became {value} in {title}, batch {progress.step + 1}: lower "
+                    "training.embedding_learning_rate or training.dense_learning_rate, "
+                    "or raise model.temperature"
+                )
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step(progress.epoch * len(batches) + progress.step)
+            progress.step += 1
+            progress.loss_sum += value
+            speed = (progress.step - first) * batches.batch_size / max(time.monotonic() - started, 1e-9)
+            bar.update()
+            mean = progress.loss_sum / progress.step
+            bar.set_postfix_str(f"loss {mean:.4f}, {speed:,.0f} pairs/s", refresh=False)
+            if progress.interrupted:
+                break
+    return speed
 
 
 def _save(model: TwoTower, optimizer: SparseAndDense, run: Run, progress: Progress) -> None:

@@ -159,8 +159,12 @@ def parse_answer(name: str, content: bytes, status: int) -> Any:
         answer = None
         if status < 400:
             raise ServingError(f"{name}: expected JSON for an answer, got {shorten(content)}") from None
-    if isinstance(answer, dict) and {"code", "type", "message"} <= answer.keys():
-        raise AnswerError(str(answer["message"]), code=int(answer["code"]), type=str(answer["type"]))
+    if (
+        isinstance(answer, dict)
+        and {"code", "type", "message"} <= answer.keys()
+        and isinstance(answer["code"], int)
+    ):
+        raise AnswerError(str(answer["message"]), code=answer["code"], type=str(answer["type"]))
     if status >= 400:
         raise AnswerError(
             f"{name}: status {status}: {shorten(content.decode(errors='replace'))}",

@@ -64,7 +64,6 @@ class GrpcChannel:
         try:
             response = self._predictions(request, timeout=timeout, metadata=metadata)
         except grpc.RpcError as error:
-            # Typed as RpcError only, every error of a call is a Call as well.
             raise self._error(name, error.code(), error.details() or "", timeout) from None
         return bytes(response.prediction)
 

@@ -7,7 +7,7 @@ __all__ = ["LogReader"]
 
 _LINE = re.compile(r"^\S+ \[\w+ *\] (?P<thread>.+?) (?P<logger>[\w.]+) - (?P<message>.*)$")
 _WORKER = re.compile(r"^(?P<worker>W-\d+-(?P<model>.+?))(-stdout|-stderr)?$")
-# The last is logged whatever ended the worker; the first names the case that isn't tried again.
+# One or the other is logged whatever ended a worker, by the worker's own thread.
 _DIED = re.compile(r"Load model failed: |Retry worker: ")
 _TRACEBACK = "Traceback (most recent call last):"
 _CHATTER = re.compile(

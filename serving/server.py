@@ -70,7 +70,7 @@ def start(
     Args:
         model_store: The folder with the archives.
         models: `all`, or a list with commas: `movies`, `movies.mar` or `name=movies.mar`.
-        config: The `config.properties`.
+        config: The `config.properties`; relative paths in it count from the state folder.
         state: The server's state folder; by default `$TORCHTOWERS_STATE` or one in the user's home.
         timeout: Seconds until the workers have to be ready.
         progress: Called with one line for each step.

@@ -91,10 +91,17 @@ class StateFolder:
         """Hold one of the folder's locks; the system lets go of it even when this process is killed.
 
         Raises:
-            ServingError: Another process holds the lock and `wait` is false.
+            ServingError: Another process holds the lock and `wait` is false, or the folder can't be written.
         """
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (self.path / f"{name}.lock").open("w") as file:
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = (self.path / f"{name}.lock").open("w")
+        except OSError as error:
+            raise ServingError(
+                f"{self.path}: can't write the state folder ({error.strerror}): name another one with "
+                "TORCHTOWERS_STATE"
+            ) from None
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -49,7 +49,7 @@ def write_archive(
     file: str | None = None,
     model_config: str | None = None,
 ) -> Path:
-    """Write the smallest archive that TorchServe loads: a handler, a manifest and, if given, a configuration."""
+    """Write the smallest archive that TorchServe loads: a handler, a manifest, a configuration if given."""
     path = store / (file or f"{name}.mar")
     model = {"modelName": name, "handler": f"{name}_handler.py", "modelVersion": version}
     if model_config is not None:

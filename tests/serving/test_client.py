@@ -1,3 +1,5 @@
+import json
+
 import httpx
 import pytest
 
@@ -134,4 +136,5 @@ def test_answers_of_another_kind(content: bytes, status: int, error: type[Except
 
 
 def test_an_answer_may_have_a_message_of_its_own() -> None:
-    assert parse_answer("echo", b'{"message": "hello", "code": 1}', 200) == {"message": "hello", "code": 1}
+    for answer in ({"message": "hello", "code": 1}, {"message": "a", "type": "b", "code": "c"}, [1]):
+        assert parse_answer("echo", json.dumps(answer).encode(), 200) == answer

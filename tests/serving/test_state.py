@@ -82,3 +82,15 @@ def test_a_lock_is_free_again_after_an_error(tmp_path: Path) -> None:
         folder.lock("start", wait=False),
     ):
         pass
+
+
+def test_a_folder_that_can_not_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    folder = StateFolder(tmp_path / "file" / "state")
+    with (
+        pytest.raises(
+            ServingError, match=r"can't write the state folder \(Not a directory\).*TORCHTOWERS_STATE"
+        ),
+        folder.lock("start", wait=False),
+    ):
+        pass

@@ -1,0 +1,60 @@
+import dataclasses
+from typing import Any
+
+import pytest
+import yaml
+
+from torchtowers.export.errors import ExportError
+from torchtowers.export.model_config import ModelConfig
+from torchtowers.handlers.request import Limits
+
+# TorchServe's ModelConfig.java; a key that is not among them is passed over without a word.
+TORCHSERVE_KEYS = {
+    *("minWorkers", "maxWorkers", "batchSize", "maxBatchDelay", "responseTimeout", "startupTimeout"),
+    *("deviceType", "deviceIds", "parallelType", "parallelLevel", "torchrun", "maxRetryTimeoutInSec"),
+    *("clientTimeoutInMills", "jobQueueSize", "useJobTicket", "sequenceMaxIdleMSec", "sequenceTimeoutMSec"),
+    *("maxSequenceJobQueueSize", "maxNumSequence", "continuousBatching", "sequenceBatching"),
+    *("asyncCommunication", "useVenv"),
+}
+
+
+def test_every_key_is_one_that_torchserve_knows_or_the_handlers_own() -> None:
+    content = yaml.safe_load(ModelConfig().to_yaml())
+    assert set(content) - TORCHSERVE_KEYS == {"torchtowers"}
+
+
+def test_values_are_written_as_the_types_that_torchserve_takes() -> None:
+    config = ModelConfig(workers=3, batch_size=8, max_batch_delay=0, device="gpu", max_k=50, threads=2)
+    content = yaml.safe_load(config.to_yaml())
+    assert content.pop("torchtowers") == {"threads": 2, "max_k": 50, "max_rows": 1000}
+    assert content == {
+        "minWorkers": 3,
+        "maxWorkers": 3,
+        "batchSize": 8,
+        "maxBatchDelay": 0,
+        "responseTimeout": 120,
+        "startupTimeout": 120,
+        "deviceType": "gpu",
+    }
+    assert {type(value) for name, value in content.items() if name != "deviceType"} == {int}
+
+
+def test_handlers_read_their_limits_from_it() -> None:
+    settings = yaml.safe_load(ModelConfig(max_k=7, max_rows=5).to_yaml())["torchtowers"]
+    limits = Limits.from_config(settings)
+    assert (limits.max_k, limits.max_rows) == (7, 5)
+
+
+@pytest.mark.parametrize(
+    "name", [field.name for field in dataclasses.fields(ModelConfig) if field.name != "device"]
+)
+@pytest.mark.parametrize("value", [-1, True, 1.5, "2"])
+def test_what_torchserve_would_only_warn_of_is_refused(name: str, value: object) -> None:
+    wrong: dict[str, Any] = {name: value}
+    with pytest.raises(ExportError, match=rf"{name}: expected an integer of at least [01], got"):
+        ModelConfig(**wrong)
+
+
+def test_unknown_device_is_refused() -> None:
+    with pytest.raises(ExportError, match="device: expected cpu or gpu, got 'cuda'"):
+        ModelConfig(device="cuda")  # type: ignore[arg-type]

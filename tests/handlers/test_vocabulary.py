@@ -1,0 +1,85 @@
+"""Tokens and their indices."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.handlers.small import examples, json_values
+from torchtowers.handlers.encoders import UNKNOWN, Vocabulary, token_of
+from torchtowers.handlers.errors import ArtifactError
+
+
+def test_known_tokens_begin_at_two() -> None:
+    vocabulary = Vocabulary(["b", "a"])
+    assert [vocabulary.index(token) for token in ("b", "a", "c")] == [2, 3, UNKNOWN]
+    assert vocabulary.size == 4
+    assert "a" in vocabulary
+    assert "c" not in vocabulary
+
+
+def test_refuses_repeated_tokens() -> None:
+    with pytest.raises(ValueError, match="3 tokens has 2 distinct"):
+        Vocabulary(["a", "b", "a"])
+
+
+@pytest.mark.parametrize(
+    ("value", "token"),
+    [
+        ("007", "007"),
+        (7, "7"),
+        (np.int64(7), "7"),
+        ("", ""),
+        (True, None),
+        (7.0, None),
+        (None, None),
+        ([], None),
+    ],
+)
+def test_tokens_are_strings_and_integers(value: object, token: str | None) -> None:
+    assert token_of(value) == token
+
+
+def test_an_integer_that_python_refuses_to_write_out_is_no_token() -> None:
+    assert token_of(10**5000) is None
+
+
+@examples(100)
+@given(json_values)
+def test_token_of_anything_is_a_string_or_none(value: object) -> None:
+    assert token_of(value) is None or isinstance(value, str | int)
+
+
+@examples(50)
+@given(st.lists(st.text(), unique=True))
+def test_comes_back_from_its_file(tmp_path_factory: pytest.TempPathFactory, tokens: list[str]) -> None:
+    path = tmp_path_factory.getbasetemp() / "vocabulary.json"
+    Vocabulary(tokens).save(path)
+    assert Vocabulary.load(path).tokens == tuple(tokens)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "can't be read"),
+        (b'["a", ', "can't be read"),
+        (b'["\xff"]', "can't be read"),
+        (b"[" * 100_000, "can't be read"),
+        (b'{"a": 2}', "expected a JSON list of strings"),
+        (b'["a", 2]', "expected a JSON list of strings"),
+        (b'["a", "a"]', "2 tokens has 1 distinct"),
+    ],
+)
+def test_refuses_a_malformed_file(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "user_id.json"
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError, match=message) as caught:
+        Vocabulary.load(path)
+    assert "user_id.json" in str(caught.value)
+
+
+def test_refuses_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"vocabulary none.json can't be read"):
+        Vocabulary.load(tmp_path / "none.json")

@@ -1,0 +1,105 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.tiny import tiny_config
+from torchtowers.models.errors import RunError
+from torchtowers.models.experiment import Trained, build_model
+from torchtowers.models.report import render_report
+from torchtowers.models.run import Run
+
+
+def test_what_training_leaves(trained: Trained) -> None:
+    names = {path.name for path in trained.run.folder.iterdir()}
+    assert names == {"config.yaml", "model.safetensors", "vocabularies", "history.jsonl"}
+    assert trained.run.config() == trained.config
+    assert trained.run.vocabularies().keys() == {"user_id", "gender", "item_id", "title", "genres"}
+    assert trained.run.vocabularies()["user_id"].tokens == trained.dataset.users.tokens
+
+
+def test_weights_go_through_the_file_unchanged(trained: Trained) -> None:
+    model = build_model(trained.config, trained.dataset)
+    trained.run.load_model(model)
+    for name, tensor in trained.model.state_dict().items():
+        assert torch.equal(model.state_dict()[name], tensor), name
+
+
+def test_weights_of_another_model_are_refused(trained: Trained) -> None:
+    model = build_model(tiny_config(model={"dim": 5}), trained.dataset)
+    with pytest.raises(RunError, match=r"does not fit the run's config\.yaml") as caught:
+        trained.run.load_model(model)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_file_is_named(trained: Trained, tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(trained.run.model_path.read_bytes()[:-7])
+    with pytest.raises(RunError, match=r"model\.safetensors does not fit"):
+        run.load_model(trained.model)
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"\0" * 40)
+    with pytest.raises(RunError, match="is damaged"):
+        run.load_checkpoint()
+
+
+def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    run = Run(tmp_path / "nothing")
+    for ask, said in (
+        (run.config, "is not a run"),
+        (run.metrics, "torchtowers evaluate"),
+        (run.load_checkpoint, "no checkpoint yet"),
+    ):
+        with pytest.raises(RunError, match=said):
+            ask()
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path, trained: Trained) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(RunError, match="can't be written"):
+        Run(tmp_path / "file" / "run").begin(trained.config, {})
+
+
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+import torch
+from torchtowers.models.errors import RunError
+from torchtowers.models.run import Run
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+try:
+    Run(Path(sys.argv[1])).save_model(torch.nn.Linear(1000, 100))
+except RunError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_leaves_the_earlier_weights(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"earlier")
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert "model.safetensors can't be written" in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+    assert (tmp_path / "model.safetensors").read_bytes() == b"earlier"
+
+
+def test_report_is_one_page_that_loads_nothing(trained: Trained) -> None:
+    figures = {"top_100_accuracy": 0.6234, "recall@10": 0.25}
+    figures |= {f"{name}/seen_included": value / 2 for name, value in figures.items()}
+    metrics = {
+        "test": figures,
+        "baselines": {"popularity": {name: value / 3 for name, value in figures.items()}},
+        "data": {"train": 80000, "validation": 0, "test": 20000, "users": 943, "items": 1682},
+        "versions": {"torch": "2"},
+    }
+    html = render_report(trained.run, trained.config, metrics)
+    assert html.count("<svg") == 2
+    for text in ("0.6234", "0.3117", "80,000", "943 users", "top_100_accuracy", "temperature: 0.2"):
+        assert text in html
+    for tag in ("<script", "<link", "<img", "src="):
+        assert tag not in html
+    assert html == render_report(trained.run, trained.config, json.loads(json.dumps(metrics)))

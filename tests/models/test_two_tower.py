@@ -1,0 +1,94 @@
+import numpy as np
+import torch
+
+from torchtowers.data.batches import Batches
+from torchtowers.models.experiment import Trained
+from torchtowers.models.optimizers import SparseAndDense
+from torchtowers.models.two_tower import build_two_tower, to_tensors
+
+
+def test_embeddings_have_length_one_and_end_in_one_and_the_bias(trained: Trained) -> None:
+    dataset, model = trained.dataset, trained.model.eval()
+    rows = np.array([0, 3, 7])
+    queries = model.query_tower(to_tensors(dataset.users.take(rows)))
+    candidates = model.candidate_tower(to_tensors(dataset.items.take(rows)))
+    assert queries.shape == candidates.shape == (3, 9)
+    torch.testing.assert_close(queries[:, :-1].norm(dim=1), torch.ones(3))
+    torch.testing.assert_close(candidates[:, :-1].norm(dim=1), torch.ones(3))
+    assert queries[:, -1].tolist() == [1.0, 1.0, 1.0]
+    bias = model.candidate_tower.bias.weight[rows + 2, 0]  # type: ignore[union-attr,index]
+    torch.testing.assert_close(candidates[:, -1], bias)
+
+
+def test_a_batch_of_one_is_a_row_of_a_larger_batch(trained: Trained) -> None:
+    dataset, tower = trained.dataset, trained.model.eval().query_tower
+    many = tower(to_tensors(dataset.users.take(np.arange(9))))
+    for row in range(9):
+        alone = tower(to_tensors(dataset.users.take(np.array([row]))))
+        torch.testing.assert_close(alone, many[row : row + 1])
+
+
+def test_without_bias_and_normalisation_a_score_is_a_plain_dot_product(trained: Trained) -> None:
+    dataset = trained.dataset
+    model = build_two_tower(
+        dataset.users.encoders,
+        dataset.items.encoders,
+        query_key="user_id",
+        candidate_key="item_id",
+        dim=5,
+        item_bias=False,
+        normalize=False,
+    ).eval()
+    queries = model.query_tower(to_tensors(dataset.users.take(np.arange(4))))
+    assert queries.shape == (4, 5)
+    assert not torch.allclose(queries.norm(dim=1), torch.ones(4))
+
+
+def test_a_step_changes_only_the_table_rows_of_its_batch(trained: Trained) -> None:
+    dataset = trained.dataset
+    model = build_two_tower(
+        dataset.users.encoders, dataset.items.encoders, query_key="user_id", candidate_key="item_id"
+    )
+    optimizer = SparseAndDense(
+        model,
+        embedding_learning_rate=0.1,
+        dense_learning_rate=0.1,
+        weight_decay=0.0,
+        total_steps=10,
+        warmup=0.0,
+        final=1.0,
+    )
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    batch = next(Batches(dataset, 8, seed=0).epoch(0))
+    model.compute_loss(batch).backward()  # type: ignore[no-untyped-call]
+    optimizer.step(0)
+    name = "query_tower.tower.tables.user_id.weight"
+    changed = (model.state_dict()[name] != before[name]).any(1).nonzero().flatten().tolist()
+    assert changed == sorted(set(batch.query["user_id"].tolist()))
+    assert (
+        model.state_dict()["query_tower.tower.layers.1.weight"] != before["query_tower.tower.layers.1.weight"]
+    ).any()
+
+
+def test_learning_rates_rise_and_fall() -> None:
+    optimizer = SparseAndDense(
+        build_tiny(),
+        embedding_learning_rate=1.0,
+        dense_learning_rate=1.0,
+        weight_decay=0.0,
+        total_steps=100,
+        warmup=0.1,
+        final=0.2,
+    )
+    factors = [optimizer.factor(step) for step in range(100)]
+    assert factors[:10] == sorted(factors[:10])
+    assert factors[0] > 0
+    assert factors[10] == 1.0
+    assert factors[10:] == sorted(factors[10:], reverse=True)
+    assert 0.2 < factors[99] < 0.22
+
+
+def build_tiny() -> torch.nn.Module:
+    from torchtowers.models.embeddings import TokenEmbedding
+
+    return torch.nn.ModuleDict({"table": TokenEmbedding(3, 2), "layer": torch.nn.Linear(2, 2)})
