@@ -6,9 +6,9 @@ TowersError
     └── FetchError       no source of a data set could be reached
 """
 
-from torchtowers.handlers.errors import TowersError
+from torchtowers.handlers.errors import TowersError, shorten
 
-__all__ = ["ChecksumError", "DataError", "FetchError", "TowersError"]
+__all__ = ["ChecksumError", "DataError", "FetchError", "TowersError", "shorten"]
 
 
 class DataError(TowersError):

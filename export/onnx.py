@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ __all__ = ["OPSET", "export_onnx"]
 
 OPSET = 18
 
+_OUTPUT = "embeddings"
 # Of a protobuf message, in bytes.
 _LARGEST = 2**31
 
@@ -45,11 +46,13 @@ def export_onnx(tower: nn.Module, encoders: Mapping[str, Encoder], path: Path) -
         path: The `.onnx` file.
 
     Raises:
-        ExportError: The tower is in training mode or larger than an ONNX file can be, or onnx and onnxscript
-            are not installed.
+        ExportError: The tower is in training mode or larger than an ONNX file can be, a feature has the
+            output's name, or onnx and onnxscript are not installed.
     """
     if tower.training:
         raise ExportError("the tower is in training mode: call eval() before it is exported")
+    if _OUTPUT in encoders:
+        raise ExportError(f"a feature can't be called {_OUTPUT} in ONNX, as the output is: rename the column")
     try:
         import onnx
         import onnxscript  # noqa: F401
@@ -66,18 +69,17 @@ def export_onnx(tower: nn.Module, encoders: Mapping[str, Encoder], path: Path) -
     batch = torch.export.Dim("batch")
     examples: list[Tensor] = []
     shapes: list[dict[int, Any]] = []
-    for name, encoder in encoders.items():
+    for position, encoder in enumerate(encoders.values()):
         # Sizes of 0 and 1 would be taken for constants.
         examples.append(torch.ones((2, 3) if encoder.is_list else (2,), dtype=torch.int64))
-        shapes.append({0: batch, 1: torch.export.Dim(f"{name}_length")} if encoder.is_list else {0: batch})
+        length = torch.export.Dim(f"length_{position}")
+        shapes.append({0: batch, 1: length} if encoder.is_list else {0: batch})
     with _quiet():
         program = torch.onnx.export(
             _Positional(tower, tuple(encoders)).eval(),
             tuple(examples),
             dynamo=True,
             opset_version=OPSET,
-            input_names=list(encoders),
-            output_names=["embeddings"],
             dynamic_shapes=(tuple(shapes),),
             verbose=False,
         )
@@ -85,6 +87,7 @@ def export_onnx(tower: nn.Module, encoders: Mapping[str, Encoder], path: Path) -
         raise ExportError("torch gave no ONNX program for the tower")
     model = program.model_proto
     _drop_source_places(model)
+    _name_ends(model.graph, list(encoders))
     onnx.checker.check_model(model)
     onnx.save_model(model, path)
 
@@ -102,6 +105,26 @@ def _drop_source_places(model: Any) -> None:
     ):
         holder.ClearField("doc_string")
         holder.ClearField("metadata_props")
+
+
+def _name_ends(graph: Any, features: Sequence[str]) -> None:
+    """Call the inputs by their features; a value inside that has such a name by chance gets another one."""
+    names = {value.name: feature for value, feature in zip(graph.input, features, strict=True)}
+    names[graph.output[0].name] = _OUTPUT
+    inside = {tensor.name for tensor in graph.initializer}
+    inside.update(name for node in graph.node for name in node.output)
+    taken = {*features, _OUTPUT}
+    for name in sorted(inside - names.keys()):
+        new = name
+        while new in taken:
+            new += "_"
+        taken.add(new)
+        names[name] = new
+    for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        value.name = names.get(value.name, value.name)
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
 
 
 @contextmanager

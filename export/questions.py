@@ -36,7 +36,7 @@ def random_inputs(
             inputs[name] = indices
             continue
         longest: int = getattr(encoder, "max_length", 8)
-        indices = generator.integers(0, encoder.size, (batch, longest))
+        indices = generator.integers(UNKNOWN, encoder.size, (batch, longest))
         lengths = generator.integers(0, longest + 1, batch)
         lengths[-1] = longest
         lengths[0] = 0 if batch > 1 else longest

@@ -23,10 +23,16 @@ def export_torchscript(tower: nn.Module, path: Path) -> None:
         path: The `.pt` file.
 
     Raises:
-        ExportError: The tower is in training mode.
+        ExportError: The tower is in training mode, or a feature's name is beyond ASCII.
     """
     if tower.training:
         raise ExportError("the tower is in training mode: call eval() before it is exported")
+    beyond = [name for name, _ in tower.named_modules() if not name.isascii()]
+    if beyond:
+        raise ExportError(
+            f"TorchScript can't load a feature called {beyond[0].rpartition('.')[2]!r}, as names have to be "
+            "ASCII: rename the column, or export with --format onnx"
+        )
     # To memory first: torch.jit.save hides the reason where it can't write a file.
     scripted = io.BytesIO()
     with warnings.catch_warnings():

@@ -104,11 +104,11 @@ def top_rows(
         k: At least 1; above the number of candidates it gives all of them.
         excluded: Rows to leave out.
     """
-    scores[excluded] = -np.inf
     finite = np.isfinite(scores)
     if not finite.all():
         # Before the border is looked for: NaN and infinity would take places in front of it.
         scores[~finite] = -np.inf
+    scores[excluded] = -np.inf
     least = np.finfo(scores.dtype).min
     candidates = len(scores)
     if k < candidates:

@@ -116,11 +116,10 @@ def rows_of(body: object, limits: Limits, features: Collection[str], columns: Co
         )
     shared = {name: value for name, value in body.items() if name != "instances"}
     defaults = _options(shared, "")
-    unknown = [name for name in shared if name not in OPTIONS and name != "parameters"]
-    if unknown:
-        raise FieldError(
-            unknown[0], body[unknown[0]], f"beside instances only {', '.join(OPTIONS)}, parameters"
-        )
+    for name, value in shared.items():
+        if name not in OPTIONS and name != "parameters":
+            allowed = ", ".join([*OPTIONS, "parameters"])
+            raise FieldError(shorten(name), value, f"beside instances one of {allowed}")
     rows = []
     for position, instance in enumerate(instances):
         place = f"instances[{position}]"

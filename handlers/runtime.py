@@ -37,7 +37,7 @@ class TorchScriptTower:
         threads: Threads of one operation on the CPU.
 
     Raises:
-        RuntimeUnavailableError: torch can't be imported.
+        RuntimeUnavailableError: torch can't be imported, or has no CUDA for the device.
         ArtifactError: The file can't be loaded.
     """
 
@@ -46,6 +46,11 @@ class TorchScriptTower:
     def __init__(self, path: Path, *, gpu_id: int | None = None, threads: int | None = None) -> None:
         torch = _import("torch", "torch", self.name)
         self._torch = torch
+        if gpu_id is not None and not torch.cuda.is_available():
+            raise RuntimeUnavailableError(
+                f"the worker was given GPU {gpu_id}, but torch has no CUDA here: "
+                "install torch for CUDA, or set deviceType: cpu"
+            )
         self._device = torch.device("cpu" if gpu_id is None else f"cuda:{gpu_id}")
         if threads is not None:
             torch.set_num_threads(threads)

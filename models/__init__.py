@@ -1,0 +1,22 @@
+"""Towers, tasks, training and evaluation."""
+
+from torchtowers.models.config import RunConfig, load_config
+from torchtowers.models.experiment import Trained, evaluate_run, open_run, train
+from torchtowers.models.retrieval import Retrieval
+from torchtowers.models.run import Run
+from torchtowers.models.towers import Tower
+from torchtowers.models.two_tower import TwoTower, build_two_tower
+
+__all__ = [
+    "Retrieval",
+    "Run",
+    "RunConfig",
+    "Tower",
+    "Trained",
+    "TwoTower",
+    "build_two_tower",
+    "evaluate_run",
+    "load_config",
+    "open_run",
+    "train",
+]

@@ -19,7 +19,7 @@ from torchtowers.data.config import (
     TokenFeature,
     WordsFeature,
 )
-from torchtowers.handlers.errors import shorten
+from torchtowers.data.errors import shorten
 from torchtowers.models.errors import ConfigError
 
 __all__ = ["EvaluationConfig", "ModelConfig", "RunConfig", "TrainingConfig", "load_config", "parse_config"]
@@ -28,7 +28,11 @@ Rate = Field(default=0.0, ge=0, lt=1)
 
 
 class ModelConfig(Section):
-    """The two towers; see `models.two_tower.build_two_tower` for each setting."""
+    """The two towers; see `models.two_tower.build_two_tower` for each setting.
+
+    Args:
+        popularity_bias: Whether the items' biases begin at the log of their popularity in training.
+    """
 
     kind: Literal["two_tower"] = "two_tower"
     embedding_dim: int = Field(default=64, ge=1)
@@ -42,6 +46,7 @@ class ModelConfig(Section):
     empty_history_rate: float = Rate
     normalize: bool = True
     item_bias: bool = True
+    popularity_bias: bool = False
     temperature: float = Field(default=1.0, gt=0)
     remove_accidental_hits: bool = True
 
@@ -57,7 +62,8 @@ class TrainingConfig(Section):
         weight_decay: Of the layers.
         warmup: Part of the steps over which the learning rates rise from 0.
         final_learning_rate: Part of the learning rates that is left at the last step; they fall linearly.
-        seed: Of initial values, shuffles and dropout; two runs with one seed are equal.
+        seed: Of initial values, shuffles and dropout; two runs with one seed and as many threads are equal.
+        threads: Of torch's operations on the CPU; None leaves it to torch, which takes every core.
     """
 
     epochs: int = Field(default=10, ge=1)
@@ -68,6 +74,7 @@ class TrainingConfig(Section):
     warmup: float = Field(default=0.0, ge=0, lt=1)
     final_learning_rate: float = Field(default=1.0, ge=0, le=1)
     seed: int = Field(default=1, ge=0)
+    threads: int | None = Field(default=None, ge=1)
 
 
 class EvaluationConfig(Section):

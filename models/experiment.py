@@ -1,16 +1,19 @@
 """From a configuration to a finished run, and from a run back to its data and model."""
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from torchtowers.data.dataset import Dataset, prepare
 from torchtowers.data.named import load_tables
+from torchtowers.handlers.encoders import FIRST_TOKEN
 from torchtowers.models.config import RunConfig
 from torchtowers.models.errors import RunError
 from torchtowers.models.evaluation import evaluate, model_scorer, popularity_scorer
@@ -81,16 +84,17 @@ def train(
         figures = _measure(config, dataset, model, "validation")
         return {f"validation/{name}": value for name, value in figures.items()}
 
-    progress = fit(
-        model,
-        dataset,
-        config.training,
-        run,
-        resume=resume,
-        after_epoch=after_epoch,
-        log=log,
-        show_progress=show_progress,
-    )
+    with _threads(config.training.threads):
+        progress = fit(
+            model,
+            dataset,
+            config.training,
+            run,
+            resume=resume,
+            after_epoch=after_epoch,
+            log=log,
+            show_progress=show_progress,
+        )
     trained = Trained(run, config, dataset, model, progress.interrupted)
     if not progress.interrupted:
         log("evaluating over the whole catalogue")
@@ -123,7 +127,9 @@ def open_run(folder: str | Path, *, log: Log = lambda _: None) -> Trained:
 
 def build_model(config: RunConfig, dataset: Dataset) -> TwoTower:
     """Build the model that a configuration describes, with new weights."""
-    settings = config.model.model_dump(exclude={"kind"})
+    settings = config.model.model_dump(exclude={"kind", "popularity_bias"})
+    if config.model.item_bias and config.model.popularity_bias:
+        settings["initial_bias"] = config.model.temperature * _log_popularity(dataset)
     return build_two_tower(
         dataset.users.encoders,
         dataset.items.encoders,
@@ -132,6 +138,27 @@ def build_model(config: RunConfig, dataset: Dataset) -> TwoTower:
         history=dataset.history,
         **settings,
     )
+
+
+def _log_popularity(dataset: Dataset) -> torch.Tensor:
+    """Give the log of each item's training pairs, 0 for the most popular one; `[rows of the id's table]`.
+
+    An item without pairs, or one that training does not know, counts as half a pair.
+    """
+    rows = dataset.train.items + FIRST_TOKEN
+    counts = np.bincount(rows, minlength=len(dataset.items) + FIRST_TOKEN).clip(min=0.5)
+    return torch.from_numpy(np.log(counts / counts.max()).astype(np.float32))
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Let torch use as many threads as the configuration says, and as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _check_place(run: Run, config: RunConfig, *, resume: bool, overwrite: bool) -> None:

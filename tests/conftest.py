@@ -4,11 +4,15 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.tiny import tiny_trained
 from torchtowers.export.archive import build_archive
 from torchtowers.export.artifact import export_artifact
 from torchtowers.models.experiment import Trained
+
+# The models of the tests are so small that a second thread costs more than it brings.
+torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

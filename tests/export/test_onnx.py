@@ -1,5 +1,6 @@
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -7,12 +8,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from tests.export.towers import SIDES, embed, inputs_of, side_of
 from torchtowers.export.errors import ExportError
 from torchtowers.export.onnx import OPSET, export_onnx
+from torchtowers.handlers.encoders import Encoder, TokenEncoder, TokenListEncoder
 from torchtowers.handlers.runtime import Tower, load_tower
+from torchtowers.handlers.vocabulary import Vocabulary
 from torchtowers.models.experiment import Trained
+from torchtowers.models.two_tower import build_tower
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +58,43 @@ def test_one_file_of_standard_operators_without_notes_on_the_source(artifact: Pa
     assert [(imported.domain, imported.version) for imported in model.opset_import] == [("", OPSET)]
     assert not model.functions
     assert not [tensor.name for tensor in model.graph.initializer if tensor.external_data]
-    for holder in (model, model.graph, *model.graph.node, *model.graph.value_info):
+    holders: list[Any] = [model, model.graph, *model.graph.node, *model.graph.value_info]
+    for holder in holders:
         assert not holder.metadata_props
         assert not holder.doc_string
+
+
+def build(names: list[str]) -> tuple[nn.Module, dict[str, Encoder]]:
+    """Make a tower of features with the given names; every second one is a list."""
+    vocabulary = Vocabulary(["a", "b", "c"])
+    encoders: dict[str, Encoder] = {
+        name: TokenListEncoder(vocabulary, 4) if position % 2 else TokenEncoder(vocabulary)
+        for position, name in enumerate(names)
+    }
+    return build_tower(encoders, key=names[0], embedding_dim=3, hidden=[4], dim=2).eval(), encoders
+
+
+def test_features_may_have_any_name_also_that_of_a_value_inside(tmp_path: Path) -> None:
+    plain, encoders = build(["one", "two"])
+    export_onnx(plain, encoders, tmp_path / "plain.onnx")
+    graph = onnx.load(tmp_path / "plain.onnx").graph
+    inside = [name for node in graph.node for name in node.output if name != "embeddings"]
+    inside += [tensor.name for tensor in graph.initializer if "." not in tensor.name]
+    assert {"embedding", "linear"} <= set(inside)
+    names = [*inside, "embedding_", "my-genres", "the gender", "batch", "größe"]
+
+    tower, encoders = build(names)
+    export_onnx(tower, encoders, tmp_path / "tower.onnx")
+    assert [value.name for value in onnx.load(tmp_path / "tower.onnx").graph.input] == names
+    inputs = inputs_of(encoders, 5, 3)
+    exported = load_tower("onnx", tmp_path / "tower.onnx")
+    np.testing.assert_allclose(exported(inputs), embed(tower, inputs), rtol=0, atol=1e-5)
+
+
+def test_feature_with_the_outputs_name_is_refused(tmp_path: Path) -> None:
+    tower, encoders = build(["embeddings"])
+    with pytest.raises(ExportError, match="a feature can't be called embeddings in ONNX"):
+        export_onnx(tower, encoders, tmp_path / "tower.onnx")
 
 
 def test_tower_in_training_mode_is_refused(tmp_path: Path) -> None:

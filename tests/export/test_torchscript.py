@@ -9,8 +9,11 @@ import torch
 from tests.export.towers import SIDES, embed, inputs_of, side_of
 from torchtowers.export.errors import ExportError
 from torchtowers.export.torchscript import export_torchscript
+from torchtowers.handlers.encoders import Encoder, TokenEncoder
 from torchtowers.handlers.runtime import load_tower
+from torchtowers.handlers.vocabulary import Vocabulary
 from torchtowers.models.experiment import Trained
+from torchtowers.models.two_tower import build_tower
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -52,6 +55,21 @@ def test_tower_in_training_mode_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"eval\(\)"):
         export_torchscript(torch.nn.Dropout(0.5).train(), tmp_path / "tower.pt")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["my-genres", "the gender", "größe"])
+def test_feature_works_under_its_name_or_is_refused_with_it(name: str, tmp_path: Path) -> None:
+    encoders: dict[str, Encoder] = {name: TokenEncoder(Vocabulary(["a", "b"]))}
+    tower = build_tower(encoders, key=name, embedding_dim=3, hidden=[], dim=2).eval()
+    if not name.isascii():
+        with pytest.raises(ExportError, match="can't load a feature called 'größe'.*--format onnx"):
+            export_torchscript(tower, tmp_path / "tower.pt")
+        return
+    export_torchscript(tower, tmp_path / "tower.pt")
+    inputs = inputs_of(encoders, 3, 1)
+    np.testing.assert_array_equal(
+        load_tower("torchscript", tmp_path / "tower.pt")(inputs), embed(tower, inputs)
+    )
 
 
 def test_full_disk_is_an_error_of_the_system_with_its_reason(trained: Trained) -> None:

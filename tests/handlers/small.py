@@ -1,8 +1,8 @@
 """A recommender small enough to work its answers out by hand, and what several tests of the handlers share.
 
 Four items in two dimensions: "10" [1, 0], "11" [0, 1], "12" [1, 1], "13" [2, 0]. The tower is a function: a
-query is [bucket of the age, length of the history that the tower gets]. Known users: "u1" of bucket 2 with the
-history 10, 11, 12, of which the tower gets the last two, so [2, 2]; "u2" of whom nothing is known, [0, 0].
+query is [bucket of the age, length of the history that the tower gets]. Known users: "u1" of bucket 2 with
+the history 10, 11, 12, of which the tower gets the last two, so [2, 2]; "u2" without age and history, [0, 0].
 """
 
 import json
@@ -31,10 +31,10 @@ TITLES = ("Alien", "Misérables", None, 'The "Thing"')
 
 
 def examples(count: int) -> settings:
-    """Give hypothesis' settings: `count` examples, twenty times as many in the long form."""
+    """Give hypothesis' settings: `count` examples, ten times as many in the long form."""
     long_form = os.environ.get("TORCHTOWERS_ALL_TESTS") == "1"
     return settings(
-        max_examples=count * 20 if long_form else count,
+        max_examples=count * 10 if long_form else count,
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow],
     )
@@ -43,6 +43,11 @@ def examples(count: int) -> settings:
 def json_texts(values: tuple[object, ...] | list[object]) -> StringTable:
     """Pack values as export does."""
     return StringTable.of(json.dumps(value, ensure_ascii=False) for value in values)
+
+
+def all_of(table: StringTable) -> list[str]:
+    """Give a table's strings."""
+    return [table[row] for row in range(len(table))]
 
 
 def query_spec(*, lookup: bool = True) -> TowerSpec:

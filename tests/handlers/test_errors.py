@@ -18,7 +18,7 @@ from torchtowers.handlers.errors import FieldError, LimitError, RequestError, To
         ({"user_id": "196"}, "{'user_id': '196'}"),
         (None, "None"),
         ("x" * 81, "x" * 77 + "..."),
-        ([[[[["deep"]]]]], "[[[[...]]]]"),
+        ([[[[["deep"]]]]], "[[[[[...]]]]]"),
     ],
 )
 def test_shows_what_came(value: object, shown: str) -> None:
@@ -33,7 +33,7 @@ def test_shows_a_value_nested_beyond_the_stack() -> None:
     nested: list[object] = []
     for _ in range(100_000):
         nested = [nested]
-    assert shorten(nested) == "[[[[...]]]]"
+    assert shorten(nested) == "[[[[[...]]]]]"
     while nested:  # taken apart by hand, as freeing it at once would be deep, too
         (nested,) = nested  # type: ignore[assignment]
 

@@ -20,8 +20,8 @@ def test_both_ways_to_pool_give_sums_and_gradients_of_the_definition(
     pooled = pooled_sum(LISTS, weight)
     torch.testing.assert_close(pooled, expected)
     factors = torch.arange(9.0).reshape(3, 3)
-    (pooled * factors).sum().backward()
-    (expected * factors).sum().backward()
+    (pooled * factors).sum().backward()  # type: ignore[no-untyped-call]
+    (expected * factors).sum().backward()  # type: ignore[no-untyped-call]
     assert weight.grad is not None
     assert reference.grad is not None
     assert weight.grad.is_sparse
@@ -42,7 +42,7 @@ def test_missing_is_the_zero_vector_and_stays_so() -> None:
     module = TokenEmbedding(4, 2)
     optimizer = torch.optim.SparseAdam(list(module.parameters()), lr=0.1)
     module(torch.tensor([0, 3])).sum().backward()
-    optimizer.step()
+    optimizer.step()  # type: ignore[no-untyped-call]
     assert module.weight[0].tolist() == [0.0, 0.0]
     assert module(torch.tensor([0])).tolist() == [[0.0, 0.0]]
 

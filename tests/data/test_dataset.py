@@ -1,0 +1,132 @@
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.tiny import ITEMS, USERS, tiny_config, tiny_tables
+from torchtowers.data.batches import Batches
+from torchtowers.data.dataset import Dataset, prepare
+from torchtowers.data.errors import DataError
+from torchtowers.data.tables import Tables
+from torchtowers.models.config import RunConfig
+
+
+def prepared(tables: Tables | None = None, config: RunConfig | None = None) -> Dataset:
+    config = config or tiny_config()
+    return prepare(tables or tiny_tables(), config.data, config.split, config.features)
+
+
+def test_interactions_are_rows_of_the_tables() -> None:
+    tables, dataset = tiny_tables(), prepared()
+    pairs = set(zip(tables.interactions["user_id"], tables.interactions["item_id"], strict=True))
+    found = {
+        (dataset.users.tokens[user], dataset.items.tokens[item])
+        for part in (dataset.train, dataset.validation, dataset.test)
+        for user, item in zip(part.users, part.items, strict=True)
+    }
+    assert found == pairs
+    assert len(dataset.users) == USERS
+    assert len(dataset.items) == ITEMS
+    assert dataset.item_table["item_id"].to_list() == list(dataset.items.tokens)
+
+
+def test_the_history_holds_training_items_only_oldest_first() -> None:
+    tables, dataset = tiny_tables(), prepared()
+    assert dataset.full_history is not None
+    times = {
+        (user, item): time
+        for user, item, time in tables.interactions.select("user_id", "item_id", "timestamp").iter_rows()
+    }
+    for user in range(USERS):
+        items = (dataset.full_history[user] - 2).tolist()
+        assert sorted(items) == sorted(dataset.train.items[dataset.train.users == user].tolist())
+        when = [times[dataset.users.tokens[user], dataset.items.tokens[item]] for item in items]
+        assert when == sorted(when)
+        shown = dataset.users.take(np.array([user]))["history"][0]
+        assert shown[shown > 0].tolist() == dataset.full_history[user][-12:].tolist()
+
+
+def test_only_liked_items_are_in_the_history_where_a_rating_is_asked_for() -> None:
+    config = tiny_config(
+        features={
+            "user": {"user_id": {"kind": "token"}, "history": {"kind": "history", "minimum_rating": 4.0}}
+        }
+    )
+    tables, dataset = tiny_tables(), prepared(config=config)
+    assert dataset.full_history is not None
+    rated = {
+        (user, item): rating
+        for user, item, rating in tables.interactions.select("user_id", "item_id", "rating").iter_rows()
+    }
+    assert 0 < len(dataset.full_history.values) < len(dataset.train)
+    for user in range(USERS):
+        for item in dataset.full_history[user] - 2:
+            assert rated[dataset.users.tokens[user], dataset.items.tokens[item]] >= 4
+
+
+def test_vocabularies_of_an_earlier_run_are_kept() -> None:
+    config = tiny_config()
+    first = prepared()
+    tables = tiny_tables()
+    turned = replace(tables, users=tables.users.reverse(), items=tables.items.reverse())
+    again = prepare(turned, config.data, config.split, config.features, first.vocabularies)
+    assert again.users.tokens == first.users.tokens
+    assert again.items.tokens == first.items.tokens
+    for row in (0, 5, 17):
+        for name, values in first.items.take(np.array([row])).items():
+            assert (again.items.take(np.array([row]))[name] == values).all(), name
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda t: replace(t, users=t.users.drop("age")),
+            "there is no column age; the table has user_id, gender",
+        ),
+        (lambda t: replace(t, items=pl.concat([t.items, t.items[:1]])), "61 rows with 60 distinct ids"),
+        (
+            lambda t: replace(t, items=t.items.with_columns(pl.lit("new").alias("year"))),
+            "column year: .*expected a finite number",
+        ),
+    ],
+)
+def test_tables_that_do_not_fit_are_refused(change: object, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        prepared(change(tiny_tables()))  # type: ignore[operator]
+
+
+def test_the_id_has_to_be_a_token() -> None:
+    config = tiny_config(features={"user": {"user_id": {"kind": "words"}}})
+    with pytest.raises(DataError, match="user_id has to be a feature of kind token"):
+        prepared(config=config)
+
+
+def test_batches_cover_each_pair_once_and_tell_the_sampling_probability() -> None:
+    dataset = prepared()
+    batches = Batches(dataset, 50, seed=1)
+    assert len(batches) == len(dataset.train) // 50
+    drawn = list(batches.epoch(0))
+    users = np.concatenate([batch.query["user_id"] for batch in drawn]) - 2
+    items = np.concatenate([batch.items for batch in drawn])
+    pairs = list(zip(users.tolist(), items.tolist(), strict=True))
+    assert len(set(pairs)) == len(pairs) == 50 * len(batches)
+    assert set(pairs) <= set(zip(dataset.train.users.tolist(), dataset.train.items.tolist(), strict=True))
+    for item, probability in zip(drawn[0].items, drawn[0].probability, strict=True):
+        assert probability == pytest.approx((dataset.train.items == item).mean())
+    assert (drawn[0].candidate["item_id"] == drawn[0].items + 2).all()
+
+
+def test_epochs_differ_and_repeat_and_go_on_in_the_middle() -> None:
+    batches = Batches(prepared(), 50, seed=1)
+    first = [batch.items.tolist() for batch in batches.epoch(0)]
+    assert first == [batch.items.tolist() for batch in batches.epoch(0)]
+    assert first != [batch.items.tolist() for batch in batches.epoch(1)]
+    assert first[3:] == [batch.items.tolist() for batch in batches.epoch(0, 3)]
+
+
+def test_fewer_pairs_than_a_batch_make_one_smaller_batch() -> None:
+    dataset = prepared()
+    batches = Batches(dataset, 10_000, seed=1)
+    assert (len(batches), batches.batch_size) == (1, len(dataset.train))

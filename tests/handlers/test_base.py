@@ -1,0 +1,342 @@
+"""The handler under TorchServe's own context: what becomes of a batch, and that its requests are apart."""
+
+import warnings
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.handlers.small import examples, json_values, small_recommender, strict_json, texts
+from torchtowers.handlers import base
+from torchtowers.handlers.base import BaseHandler
+from torchtowers.handlers.errors import ArtifactError, TowersError
+from torchtowers.handlers.request import Limits, Request, parse_request
+from torchtowers.handlers.retrieval_handler import RetrievalHandler
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", ResourceWarning)  # ts leaves a file open when it is imported
+    from ts.context import Context, RequestProcessor
+
+
+class Worker:
+    """A handler with the context that TorchServe gives it."""
+
+    def __init__(self, folder: Path, config: object = None) -> None:
+        self.context = Context("tiny", str(folder), {}, 32, None, "0.12.0", model_yaml_config=config)
+        self.handler = RetrievalHandler()
+
+    def load(self) -> "Worker":
+        self.handler.initialize(self.context)
+        return self
+
+    def ask(self, *items: Mapping[str, object]) -> list[tuple[int, Any]]:
+        """Give each item's status and parsed answer."""
+        self.context.request_processor = [RequestProcessor({}) for _ in items]
+        answers = self.handler.handle(items, self.context)
+        assert isinstance(answers, list)
+        assert len(answers) == len(items)
+        statuses = []
+        for position, answer in enumerate(answers):
+            status, phrase = self.context.get_response_status(position)
+            assert self.context.get_response_content_type(position) == "application/json"
+            assert isinstance(answer, bytes)
+            # TorchServe writes the phrase's length before it is encoded.
+            assert (phrase or "").isascii()
+            assert (phrase is None) == (status == 200)
+            statuses.append(status)
+        return [(status, strict_json(answer)) for status, answer in zip(statuses, answers, strict=True)]
+
+
+@pytest.fixture(scope="module", params=["onnx", "torchscript"])
+def worker(
+    archives: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Worker:
+    """A worker with a real archive, unpacked as TorchServe does."""
+    folder = tmp_path_factory.mktemp("models") / "unpacked"
+    with zipfile.ZipFile(archives / f"tiny-{request.param}.mar") as archive:
+        archive.extractall(folder)
+    return Worker(folder, {"minWorkers": 1}).load()
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Worker:
+    """A worker with the small recommender; see `small.py`."""
+    made = Worker(tmp_path)
+    made.handler.recommender = small_recommender(tmp_path)
+    return made
+
+
+def nested(depth: int) -> list[object]:
+    value: list[object] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+GOOD: list[dict[str, object]] = [
+    {"body": {"user_id": "u3", "k": 5}},
+    {"body": b'{"user_id": "u3", "k": 5, "exclude_history": true, "fields": ["title", "year", "genres"]}'},
+    {"body": {"instances": [{"user_id": "u1"}, {"user_id": "nobody", "age": 1e308, "history": ["105"]}]}},
+    {"data": '{"user_id": 7, "exclude": ["100", "101", "nothing", 102]}'},
+    {'{"user_id": "u9", "k": 60}': ""},
+    {"user_id": b"u5", "k": b"3", "history": b'["101", "103"]', "age": b"31.5", "gender": b"F"},
+    {"body": {"user_id": "u4", "k": 10_000, "fields": ["year"]}},
+    {"body": {"user_id": "\ud800", "age": 10**400, "gender": "x" * 10_000}},
+    {"body": {"user_id": "u3", "exclude": [str(100 + item) for item in range(60)]}},
+    {"body": '{"user_id": "u1", "user_id": "u2"}'},
+]
+BAD: list[dict[str, object]] = [
+    {"body": {"user_id": nested(900)}},  # as deep as Python's parser takes it
+    {"body": nested(5000)},
+    {},
+    {"body": None},
+    {"body": []},
+    {"body": "user"},
+    {"body": 7},
+    {"body": b"\xff\xfe"},
+    {"body": b"[" * 100_000},
+    {"body": b'{"user_id": "u1", "age": 1e400}'},
+    {"body": b'{"user_id": "u1", "age": NaN}'},
+    {"body": {"user_id": None}},
+    {"body": {"user_id": True}},
+    {"body": {"user_id": "u1", "k": 0}},
+    {"body": {"user_id": "u1", "k": 10_001}},
+    {"body": {"user_id": "u1", "age": [1]}},
+    {"body": {"user_id": "u1", "history": [["100"]]}},
+    {"body": {"user_id": "u1", "usr": 1}},
+    {"body": {"user_id": "u1", "fields": ["plot"]}},
+    {"body": {"instances": []}},
+    {"body": {"instances": [{"user_id": "u1"}, {"user_id": "u2", "age": "x" * 100_000}]}},
+    {"user_id": b"\xff"},
+    {'{"user_id": "u1"': ""},
+]
+
+
+def same_answer(one: Any, other: Any) -> bool:
+    """Tell whether two answers are equal but for the last digits, which depend on the batch's size."""
+    if isinstance(one, dict) and "predictions" in one:
+        rows, others = one["predictions"], other["predictions"]
+        return len(rows) == len(others) and all(map(same_answer, rows, others))
+    if one.keys() != other.keys() or len(one["items"]) != len(other["items"]):
+        return False
+    if not np.allclose(one["scores"], other["scores"], atol=1e-5):
+        return False
+    scores = dict(zip(other["items"], other["scores"], strict=True))
+    least = min(other["scores"], default=0.0)
+    return all(
+        abs(scores.get(item, least) - score) < 1e-5
+        for item, score in zip(one["items"], one["scores"], strict=True)
+    )
+
+
+def check_batch(worker: Worker, items: Sequence[Mapping[str, object]]) -> list[int]:
+    """Compare a batch with its requests asked alone, and give the statuses."""
+    together = worker.ask(*items)
+    for item, (status, answer) in zip(items, together, strict=True):
+        ((alone_status, alone),) = worker.ask(item)
+        assert status == alone_status
+        if status == 200:
+            assert same_answer(answer, alone)
+        else:
+            assert 400 <= status < 500
+            assert answer == alone
+            assert answer["code"] == status
+            assert answer.keys() - {"field"} == {"code", "type", "message"}
+            assert answer["message"].isprintable()
+            assert len(answer["message"]) < 500
+    return [status for status, _ in together]
+
+
+def test_good_and_bad_requests_of_a_batch_are_apart(worker: Worker) -> None:
+    assert check_batch(worker, GOOD) == [200] * len(GOOD)
+    assert check_batch(worker, BAD) == [400] * len(BAD)
+    mixed = [item for pair in zip(BAD, [*GOOD, *GOOD, *GOOD], strict=False) for item in pair]
+    assert check_batch(worker, mixed) == [400, 200] * len(BAD)
+
+
+def test_answers_what_was_asked(worker: Worker) -> None:
+    (
+        (_, first),
+        (_, second),
+        (_, third),
+        (_, fourth),
+        (_, fifth),
+        (_, sixth),
+        (_, seventh),
+        _,
+        (_, nothing),
+        (_, last),
+    ) = worker.ask(*GOOD)
+    assert len(first["items"]) == 5
+    assert second["fields"].keys() == {"title", "year", "genres"}
+    assert all(len(column) == len(second["items"]) for column in second["fields"].values())
+    assert [len(row["items"]) for row in third["predictions"]] == [10, 10]
+    assert not {"100", "101", "102"} & set(fourth["items"])
+    assert len(fifth["items"]) == 60  # more than the catalogue holds is all of it
+    assert len(sixth["items"]) == 3
+    assert len(seventh["items"]) == 60
+    assert None in seventh["fields"]["year"]
+    assert nothing == {"items": [], "scores": []}
+    # Of two fields with one name the last holds.
+    assert same_answer(last, worker.ask({"body": {"user_id": "u2"}})[0][1])
+    assert sorted(first["scores"], reverse=True) == first["scores"]
+
+
+def test_a_history_longer_than_the_tower_takes_is_excluded_wholly(worker: Worker) -> None:
+    history = [str(100 + item) for item in range(30)]  # the tower takes 12
+    body = {"user_id": "nobody", "history": history, "k": 60, "exclude_history": True}
+    ((status, answer),) = worker.ask({"body": body})
+    assert status == 200
+    assert sorted(answer["items"]) == [str(100 + item) for item in range(30, 60)]
+    kept = worker.ask({"body": {**body, "exclude_history": False}})[0][1]
+    assert len(kept["items"]) == 60
+
+
+def test_a_known_history_is_excluded(worker: Worker) -> None:
+    known = worker.ask({"body": {"user_id": "u3", "k": 60}})[0][1]
+    without = worker.ask({"body": {"user_id": "u3", "k": 60, "exclude_history": True}})[0][1]
+    assert 0 < len(without["items"]) < len(known["items"])
+    assert set(without["items"]) < set(known["items"])
+
+
+bodies = st.fixed_dictionaries(
+    {"user_id": st.sampled_from(["u1", "u2", "nobody"]) | texts},
+    optional={
+        "k": st.integers(1, 70),
+        "exclude": st.lists(st.sampled_from(["100", "101", "nothing"])),
+        "exclude_history": st.booleans(),
+        "fields": st.lists(st.sampled_from(["title", "year"])),
+        "age": st.none() | st.integers() | st.floats(allow_nan=False, allow_infinity=False),
+        "gender": st.none() | texts,
+        "history": st.none() | st.lists(st.sampled_from(["100", "159", "x"]) | st.integers(), max_size=15),
+    },
+)
+names = (
+    st.sampled_from(["user_id", "age", "history", "k", "exclude", "parameters", "instances", "body"]) | texts
+)
+hostile = st.dictionaries(names, json_values, max_size=4)
+spoilt = st.builds(lambda body, more: body | more, bodies, hostile)
+items = st.one_of(
+    bodies.map(lambda body: {"body": body}),
+    st.lists(bodies, max_size=3).map(lambda rows: {"body": {"instances": rows}}),
+    (json_values | hostile | spoilt).map(lambda body: {"body": body}),
+    st.lists(spoilt, max_size=3).map(lambda rows: {"body": {"instances": rows}}),
+    st.binary(max_size=20).map(lambda body: {"body": body}),
+    st.dictionaries(names, st.binary(max_size=8) | texts | json_values, max_size=3),
+)
+
+
+@examples(60)
+@given(batch=st.lists(items, max_size=6))
+def test_any_batch_gives_each_request_what_it_gets_alone(worker: Worker, batch: list[dict[str, Any]]) -> None:
+    check_batch(worker, batch)
+
+
+@pytest.mark.slow
+def test_a_batch_of_many_rows_is_answered(worker: Worker) -> None:
+    body = {"instances": [{"user_id": f"u{user % 50}", "k": 60} for user in range(1000)]}
+    assert [status for status, _ in worker.ask(*[{"body": body}] * 8)] == [200] * 8
+
+
+def test_a_fault_of_ours_costs_one_request(
+    small: Worker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def faulty(item: Mapping[str, object], *rest: Any) -> Request:
+        if item["body"] == "fault":
+            raise ZeroDivisionError("ours")
+        return parse_request(item, *rest)
+
+    monkeypatch.setattr(base, "parse_request", faulty)
+    first, second = small.ask({"body": "fault"}, {"body": {"user_id": "u1", "k": 1}})
+    assert first[0] == 500
+    assert first[1]["type"] == "internal_error"
+    assert "ours" not in first[1]["message"]
+    assert second == (200, {"items": ["12"], "scores": [4]})
+    assert "ZeroDivisionError: ours" in caplog.text
+
+
+def test_an_answer_that_is_too_large_costs_one_request(small: Worker) -> None:
+    recommender = small.handler.recommender
+    assert recommender is not None
+    exact = len(b'{"items": ["12"], "scores": [4]}')
+    recommender.limits = replace(recommender.limits, max_answer_bytes=exact)
+    one = {"user_id": "u1", "k": 1}
+    fits, large, many, also_fits = small.ask(
+        {"body": one}, {"body": {"user_id": "u1"}}, {"body": {"instances": [one, one, one]}}, {"body": one}
+    )
+    assert fits == also_fits == (200, {"items": ["12"], "scores": [4]})
+    for status, answer in (large, many):
+        assert status == answer["code"] == 413
+        assert answer["type"] == "limit_exceeded"
+        assert f"at most {exact} are allowed: ask for fewer rows, items or fields" in answer["message"]
+    # One row would just fit, were it not for what the dialect puts around it.
+    ((status, _),) = small.ask({"body": {"instances": [one]}})
+    assert status == 413
+
+
+def test_an_empty_batch(small: Worker) -> None:
+    assert small.ask() == []
+
+
+def test_errors_of_rows_name_their_place(small: Worker) -> None:
+    ((status, answer),) = small.ask(
+        {"body": {"instances": [{"user_id": "u1"}, {"user_id": "u2", "age": "old"}]}}
+    )
+    assert status == 400
+    assert answer == {
+        "code": 400,
+        "type": "bad_field",
+        "message": "instances[1].age: expected a finite number, got old",
+        "field": "instances[1].age",
+    }
+
+
+def test_needs_to_be_initialized() -> None:
+    with pytest.raises(ArtifactError, match="handle was called before initialize"):
+        BaseHandler().handle([{}], None)
+
+
+def test_takes_its_limits_from_the_configuration(artifact: Path) -> None:
+    made = Worker(artifact, {"torchtowers": {"max_k": 5, "max_rows": 2, "threads": 1}}).load()
+    recommender = made.handler.recommender
+    assert recommender is not None
+    assert recommender.limits == Limits(max_k=5, max_rows=2)
+    assert [status for status, _ in made.ask({"body": {"user_id": "u1", "k": 6}})] == [400]
+    assert len(made.ask({"body": {"user_id": "u1"}})[0][1]["items"]) == 5
+
+
+@pytest.mark.parametrize("config", [None, {}, {"torchtowers": None}, {"torchtowers": {}}, []])
+def test_no_configuration_means_the_defaults(config: object) -> None:
+    assert base._settings(config) == {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("max_k", "torchtowers in model-config.yaml has to be a mapping, got max_k"),
+        ([], "torchtowers in model-config.yaml has to be a mapping"),
+        (
+            {"max_row": 5},
+            "torchtowers.max_row in model-config.yaml: unknown; known are threads, default_k, max_k",
+        ),
+        ({5: 5}, "torchtowers.5 in model-config.yaml: unknown"),
+        ({"max_k": "5"}, "torchtowers.max_k: expected a positive integer, got 5"),
+        ({"max_rows": 0}, "torchtowers.max_rows: expected a positive integer, got 0"),
+        ({"threads": "two"}, "torchtowers.threads: expected a positive integer, got two"),
+        ({"threads": 0}, "torchtowers.threads: expected a positive integer, got 0"),
+    ],
+)
+def test_refuses_a_malformed_configuration(tmp_path: Path, settings: object, message: str) -> None:
+    with pytest.raises(ArtifactError, match=message):
+        Worker(tmp_path, {"torchtowers": settings}).load()
+
+
+def test_refuses_a_folder_that_is_no_archive(tmp_path: Path) -> None:
+    with pytest.raises(TowersError, match="it is not an artifact"):
+        Worker(tmp_path).load()

@@ -1,0 +1,90 @@
+"""Towers of both runtimes, and what is said where one can't run."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from torchtowers.handlers.errors import ArtifactError, RuntimeUnavailableError
+from torchtowers.handlers.runtime import load_tower
+
+RUNTIMES = {"onnx": "query.onnx", "torchscript": "query.pt"}
+INPUTS = {
+    "user_id": np.array([2, 1, 0]),
+    "age": np.array([4, 0, 1]),
+    "gender": np.array([2, 3, 0]),
+    "history": np.array([[2, 3, 4], [5, 0, 0], [0, 0, 0]]),
+}
+
+
+def test_both_runtimes_give_the_same_embeddings(artifact: Path) -> None:
+    onnx, torchscript = (load_tower(runtime, artifact / name)(INPUTS) for runtime, name in RUNTIMES.items())
+    assert onnx.shape == (3, 9)
+    assert onnx.dtype == torchscript.dtype == np.float32
+    np.testing.assert_allclose(onnx, torchscript, atol=1e-5)
+    assert np.abs(onnx[0] - onnx[1]).max() > 1e-3
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_padding_changes_nothing(artifact: Path, runtime: str) -> None:
+    tower = load_tower(runtime, artifact / RUNTIMES[runtime])
+    wider = INPUTS | {"history": np.pad(INPUTS["history"], ((0, 0), (0, 6)))}
+    np.testing.assert_allclose(tower(wider), tower(INPUTS), atol=1e-5)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_takes_a_number_of_threads(artifact: Path, runtime: str) -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        tower = load_tower(runtime, artifact / RUNTIMES[runtime], threads=1)
+        assert torch.get_num_threads() == (1 if runtime == "torchscript" else before)
+        assert np.isfinite(tower(INPUTS)).all()
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("content", [b"", b"no model", b"PK\x03\x04"])
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_refuses_a_file_that_is_no_model(tmp_path: Path, runtime: str, content: bytes) -> None:
+    path = tmp_path / RUNTIMES[runtime]
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError, match=f"^{path.name} can't be loaded as ") as caught:
+        load_tower(runtime, path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_refuses_a_missing_file(tmp_path: Path, runtime: str) -> None:
+    with pytest.raises(ArtifactError, match="can't be loaded as"):
+        load_tower(runtime, tmp_path / RUNTIMES[runtime])
+
+
+def test_refuses_an_unknown_runtime(tmp_path: Path) -> None:
+    with pytest.raises(
+        ArtifactError, match="unknown runtime 'tensorrt'; this version knows torchscript, onnx"
+    ):
+        load_tower("tensorrt", tmp_path / "query.plan")
+
+
+@pytest.mark.parametrize(("runtime", "module"), [("onnx", "onnxruntime"), ("torchscript", "torch")])
+def test_says_which_library_is_missing(
+    artifact: Path, monkeypatch: pytest.MonkeyPatch, runtime: str, module: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(
+        RuntimeUnavailableError, match=f"built with --runtime {runtime} and needs {module}.*install it"
+    ):
+        load_tower(runtime, artifact / RUNTIMES[runtime])
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_says_where_a_device_can_not_be_used(
+    artifact: Path, monkeypatch: pytest.MonkeyPatch, runtime: str
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(RuntimeUnavailableError, match=r"given GPU 1, but .* set deviceType: cpu"):
+        load_tower(runtime, artifact / RUNTIMES[runtime], gpu_id=1)
