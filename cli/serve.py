@@ -38,14 +38,22 @@ def add(commands: Any) -> None:
     status = add_command(
         verbs, "status", "tell whether it runs, and how its models are", "torchtowers serve status"
     )
-    for parser, run in ((start, _start), (stop, _stop), (status, _status)):
+    token = add_command(
+        verbs,
+        "token",
+        "print the token that a request to the inference API needs",
+        'curl -H "Authorization: Bearer $(torchtowers serve token)" http://127.0.0.1:8080/ping\n'
+        "torchtowers serve token --type management",
+    )
+    token.add_argument("--type", choices=("inference", "management"), default="inference", help="(inference)")
+    for parser, run in ((start, _start), (stop, _stop), (status, _status), (token, _token)):
         parser.add_argument(
             "--state",
             type=Path,
             help="the server's state folder ($TORCHTOWERS_STATE, or one in the user's home)",
         )
         parser.set_defaults(run=run)
-        if parser is not stop:
+        if parser in (start, status):
             parser.add_argument("--json", action="store_true", help="print the result for machines")
 
 
@@ -83,6 +91,13 @@ def _status(arguments: argparse.Namespace) -> int:
             print("no server runs")
         return 1
     _print(server, as_json=arguments.json)
+    return 0
+
+
+def _token(arguments: argparse.Namespace) -> int:
+    from torchtowers.serving import current_token
+
+    print(current_token(arguments.type, arguments.state))
     return 0
 
 

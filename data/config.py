@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from torchtowers.handlers.request import RESERVED
+
 __all__ = [
     "BucketsFeature",
     "DataConfig",
@@ -126,6 +128,13 @@ class FeaturesConfig(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "FeaturesConfig":
+        for name in (*self.user, *self.item):
+            # Names become file names, module names and fields of a request.
+            if not name or any(character in name for character in "./\\") or name in RESERVED:
+                raise ValueError(
+                    f"a feature can't be called {name!r}: no '.', '/' or '\\' in it, "
+                    f"and none of {', '.join(RESERVED)}"
+                )
         both = sorted(self.user.keys() & self.item.keys())
         if both:
             raise ValueError(f"{', '.join(both)} is a feature of both towers; a name may stand once")

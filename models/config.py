@@ -28,11 +28,7 @@ Rate = Field(default=0.0, ge=0, lt=1)
 
 
 class ModelConfig(Section):
-    """The two towers; see `models.two_tower.build_two_tower` for each setting.
-
-    Args:
-        popularity_bias: Whether the items' biases begin at the log of their popularity in training.
-    """
+    """The two towers; see `models.two_tower.build_two_tower` for each setting."""
 
     kind: Literal["two_tower"] = "two_tower"
     embedding_dim: int = Field(default=64, ge=1)
@@ -46,7 +42,6 @@ class ModelConfig(Section):
     empty_history_rate: float = Rate
     normalize: bool = True
     item_bias: bool = True
-    popularity_bias: bool = False
     temperature: float = Field(default=1.0, gt=0)
     remove_accidental_hits: bool = True
 

@@ -8,12 +8,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from torchtowers.data.dataset import Dataset, prepare
 from torchtowers.data.named import load_tables
-from torchtowers.handlers.encoders import FIRST_TOKEN
 from torchtowers.models.config import RunConfig
 from torchtowers.models.errors import RunError
 from torchtowers.models.evaluation import evaluate, model_scorer, popularity_scorer
@@ -127,9 +125,7 @@ def open_run(folder: str | Path, *, log: Log = lambda _: None) -> Trained:
 
 def build_model(config: RunConfig, dataset: Dataset) -> TwoTower:
     """Build the model that a configuration describes, with new weights."""
-    settings = config.model.model_dump(exclude={"kind", "popularity_bias"})
-    if config.model.item_bias and config.model.popularity_bias:
-        settings["initial_bias"] = config.model.temperature * _log_popularity(dataset)
+    settings = config.model.model_dump(exclude={"kind"})
     return build_two_tower(
         dataset.users.encoders,
         dataset.items.encoders,
@@ -138,16 +134,6 @@ def build_model(config: RunConfig, dataset: Dataset) -> TwoTower:
         history=dataset.history,
         **settings,
     )
-
-
-def _log_popularity(dataset: Dataset) -> torch.Tensor:
-    """Give the log of each item's training pairs, 0 for the most popular one; `[rows of the id's table]`.
-
-    An item without pairs, or one that training does not know, counts as half a pair.
-    """
-    rows = dataset.train.items + FIRST_TOKEN
-    counts = np.bincount(rows, minlength=len(dataset.items) + FIRST_TOKEN).clip(min=0.5)
-    return torch.from_numpy(np.log(counts / counts.max()).astype(np.float32))
 
 
 @contextmanager

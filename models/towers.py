@@ -81,16 +81,12 @@ class BiasedCandidateTower(nn.Module):
         tower: Gives `[batch, dim]`.
         key: The feature that is the item's id.
         size: Rows of the id's table.
-        initial: Where the biases begin, `[size]`; by default at 0.
     """
 
-    def __init__(self, tower: Tower, *, key: str, size: int, initial: Tensor | None = None) -> None:
+    def __init__(self, tower: Tower, *, key: str, size: int) -> None:
         super().__init__()
         self.tower = tower
         self.bias = TokenEmbedding(size, 1, std=0.0)
-        if initial is not None:
-            with torch.no_grad():
-                self.bias.weight.copy_(initial[:, None])
         self.key = key
 
     def forward(self, features: dict[str, Tensor]) -> Tensor:

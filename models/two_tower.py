@@ -116,7 +116,6 @@ def build_two_tower(
     empty_history_rate: float = 0.0,
     normalize: bool = True,
     item_bias: bool = True,
-    initial_bias: Tensor | None = None,
     temperature: float = 1.0,
     remove_accidental_hits: bool = True,
 ) -> TwoTower:
@@ -139,7 +138,6 @@ def build_two_tower(
         empty_history_rate: In training, how often the whole history is.
         normalize: Whether scores are cosines (plus the bias).
         item_bias: Whether each item has a bias of its own.
-        initial_bias: Where the biases begin, `[rows of the id's table]`; by default at 0.
         temperature: Divides the scores in the loss.
         remove_accidental_hits: Whether an item drawn twice into a batch is no negative of itself.
     """
@@ -172,6 +170,6 @@ def build_two_tower(
     if item_bias:
         query = BiasedQueryTower(query_tower)
         size = candidate_encoders[candidate_key].size
-        candidate = BiasedCandidateTower(candidate_tower, key=candidate_key, size=size, initial=initial_bias)
+        candidate = BiasedCandidateTower(candidate_tower, key=candidate_key, size=size)
     task = Retrieval(temperature=temperature, remove_accidental_hits=remove_accidental_hits, reduction="mean")
     return TwoTower(query, candidate, task)

@@ -17,10 +17,10 @@ from torchtowers.serving.ports import require_free_ports
 from torchtowers.serving.process import deferred_interrupt, end, end_orphans, find, spawn
 from torchtowers.serving.properties import Properties, read_properties
 from torchtowers.serving.state import Record, StateFolder
-from torchtowers.serving.tokens import Tokens
+from torchtowers.serving.tokens import Kind, Tokens, is_accepted
 from torchtowers.serving.waiting import wait_until_ready
 
-__all__ = ["Server", "start", "status", "stop"]
+__all__ = ["Server", "current_token", "start", "status", "stop"]
 
 
 @dataclass(frozen=True)
@@ -143,6 +143,29 @@ def stop(state: Path | None = None, *, timeout: float = 30.0) -> None:
         folder.forget(record)
     if process is None:
         raise ServerNotRunningError(f"no server runs in {folder.path}")
+
+
+def current_token(kind: Kind = "inference", state: Path | None = None) -> str:
+    """Give a token that one of the server's APIs takes now; one that has expired is renewed.
+
+    Args:
+        kind: `inference` or `management`.
+        state: The state folder, as for `start`.
+
+    Raises:
+        ServerNotRunningError: None runs.
+        ServingError: It wants no tokens, or they can't be read.
+    """
+    folder = StateFolder(state)
+    record = folder.read()
+    if record is None or find(record.pid, record.create_time) is None:
+        raise ServerNotRunningError(f"no server runs in {folder.path}")
+    if not record.token_authorization:
+        raise ServingError(f"the server at {record.inference} wants no token")
+    tokens = Tokens(folder.path, record.management)
+    token = tokens.current(kind)
+    probe = f"{record.inference}/ping" if kind == "inference" else f"{record.management}/models"
+    return token if is_accepted(probe, token) else tokens.renew(kind, token)
 
 
 def _require_not_running(folder: StateFolder) -> None:

@@ -10,7 +10,7 @@ import httpx
 from torchtowers.serving.errors import ServerNotRunningError, ServingError
 from torchtowers.serving.state import StateFolder
 
-__all__ = ["Kind", "Tokens"]
+__all__ = ["Kind", "Tokens", "is_accepted"]
 
 Kind = Literal["inference", "management"]
 
@@ -84,6 +84,20 @@ class Tokens:
             except (ValueError, KeyError, TypeError):
                 time.sleep(_READ_PAUSE)
         raise ServerNotRunningError(f"{self._state.key_file}: no keys of a running server there")
+
+
+def is_accepted(address: str, token: str) -> bool:
+    """Tell whether the server takes a token, by asking it for something harmless.
+
+    Raises:
+        ServerNotRunningError: Nobody answers.
+    """
+    try:
+        answer = httpx.get(address, headers={"Authorization": f"Bearer {token}"}, trust_env=False)
+    except httpx.TransportError as error:
+        raise ServerNotRunningError(f"no server answers at {address} ({error})") from None
+    # A refused token is a bad request to TorchServe.
+    return answer.status_code != 400
 
 
 def _key(path: Path, kind: str) -> str:

@@ -25,6 +25,7 @@ COMMANDS = (
     ["serve", "start"],
     ["serve", "stop"],
     ["serve", "status"],
+    ["serve", "token"],
     ["recommend"],
 )
 

@@ -62,7 +62,7 @@ def test_feature_works_under_its_name_or_is_refused_with_it(name: str, tmp_path:
     encoders: dict[str, Encoder] = {name: TokenEncoder(Vocabulary(["a", "b"]))}
     tower = build_tower(encoders, key=name, embedding_dim=3, hidden=[], dim=2).eval()
     if not name.isascii():
-        with pytest.raises(ExportError, match="can't load a feature called 'größe'.*--format onnx"):
+        with pytest.raises(ExportError, match=r"can't load a feature called 'größe'.*--format onnx"):
             export_torchscript(tower, tmp_path / "tower.pt")
         return
     export_torchscript(tower, tmp_path / "tower.pt")

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.handlers.small import examples, json_texts, strict_json
@@ -40,6 +40,7 @@ def test_nothing_found() -> None:
 
 @examples(200)
 @given(st.floats(allow_nan=False, allow_infinity=False, width=32))
+@example(float(np.float32(1012.71094)))  # needs all nine digits
 def test_a_score_comes_back_exactly(score: float) -> None:
     (value,) = strict_json(row([0], [score]))["scores"]
     assert np.float32(value) == np.float32(score)

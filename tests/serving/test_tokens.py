@@ -6,10 +6,10 @@ import httpx
 import pytest
 
 from tests.servers import free_ports_config, running, write_archive
-from torchtowers.serving import Client, Server, status
+from torchtowers.serving import Client, Server, current_token, status
 from torchtowers.serving.errors import ServerNotRunningError, ServingError
 from torchtowers.serving.management import Management
-from torchtowers.serving.tokens import Tokens
+from torchtowers.serving.tokens import Kind, Tokens, is_accepted
 
 
 def _ping(server: Server, token: str) -> int:
@@ -84,3 +84,24 @@ def test_everything_goes_on_when_keys_expire(store: Path, tmp_path: Path) -> Non
         told = status(server.state)
         assert told is not None
         assert told.ready
+
+
+@pytest.mark.java
+@pytest.mark.parametrize("kind", ["inference", "management"])
+def test_a_current_token_is_one_that_the_server_takes(server: Server, kind: Kind) -> None:
+    probe = f"{server.record.inference}/ping" if kind == "inference" else f"{server.record.management}/models"
+    token = current_token(kind, server.state)
+    assert is_accepted(probe, token)
+    assert not is_accepted(probe, "wrong")
+    Tokens(server.state, server.record.management).renew(kind, token)
+    assert not is_accepted(probe, token)
+    assert is_accepted(probe, current_token(kind, server.state))
+
+
+@pytest.mark.java
+def test_a_token_that_the_file_has_and_the_server_does_not_take_is_renewed(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Tokens, "current", lambda self, kind: "expired")
+    monkeypatch.setattr(Tokens, "renew", lambda self, kind, refused: f"renewed {refused}")
+    assert current_token("inference", server.state) == "renewed expired"
