@@ -2,8 +2,7 @@
 
 from torchtowers.data.dataset import Dataset, Interactions, prepare
 from torchtowers.data.errors import DataError
-from torchtowers.data.fetch import fetch
 from torchtowers.data.movielens import load_movielens_100k
 from torchtowers.data.tables import Tables
 
-__all__ = ["DataError", "Dataset", "Interactions", "Tables", "fetch", "load_movielens_100k", "prepare"]
+__all__ = ["DataError", "Dataset", "Interactions", "Tables", "load_movielens_100k", "prepare"]

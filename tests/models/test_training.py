@@ -126,7 +126,7 @@ def test_the_target_is_left_out_of_its_own_history(trained: Trained) -> None:
 def test_ctrl_c_in_the_command_line_leaves_a_run_that_resumes(tmp_path: Path) -> None:
     """The real program and a real SIGINT; the data has to be fetched once before."""
     program = [sys.executable, "-m", "torchtowers.cli.main", "train", "configs/movielens-retrieval.yaml"]
-    settings = ["training.epochs=2", "training.batch_size=4096", "model.dim=8", "model.embedding_dim=8"]
+    settings = ["training.epochs=2", "features.user.history.max_length=10", "model.query_hidden=[]"]
     out = tmp_path / "run"
     lines = []
     with subprocess.Popen(
