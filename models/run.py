@@ -186,7 +186,11 @@ class Run:
         beside = self.folder / f".{name}.part"
         contiguous = {key: tensor.detach().contiguous() for key, tensor in tensors.items()}
         try:
+            # safetensors makes its file for the owner alone; a run's files have the rights that others here have.
+            beside.touch()
+            rights = beside.stat().st_mode
             save_file(contiguous, beside, metadata)
+            beside.chmod(rights)
             beside.replace(self.folder / name)
         except (OSError, SafetensorError) as error:
             beside.unlink(missing_ok=True)

@@ -174,7 +174,8 @@ def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 @contextmanager
 def _interruptible(progress: Progress) -> Iterator[None]:
     """Let the first Ctrl-C only mark the progress, so that a step is never cut in two."""
-    if threading.current_thread() is not threading.main_thread():
+    ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN  # as for a job in a shell's background
+    if ignored or threading.current_thread() is not threading.main_thread():
         yield
         return
 

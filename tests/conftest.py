@@ -1,6 +1,7 @@
 """Fixtures for all tests: one small model, trained and exported once a session."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from torchtowers.export.archive import build_archive
 from torchtowers.export.artifact import export_artifact
 from torchtowers.models.experiment import Trained
 
+# A shell starts what runs in its background with Ctrl-C ignored, and children inherit that; tests send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # The models of the tests are so small that a second thread costs more than it brings.
 torch.set_num_threads(1)
 
