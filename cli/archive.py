@@ -39,7 +39,7 @@ def add(commands: Any) -> None:
 
 def _build(arguments: argparse.Namespace) -> int:
     from torchtowers.export.archive import build_archive
-    from torchtowers.export.model_config import ModelConfig
+    from torchtowers.export.model_config import ServingConfig
     from torchtowers.handlers.signature import sha256_of
 
     path = build_archive(
@@ -48,7 +48,7 @@ def _build(arguments: argparse.Namespace) -> int:
         version=arguments.version,
         export_path=arguments.export_path,
         runtime=arguments.runtime,
-        config=ModelConfig(
+        config=ServingConfig(
             workers=arguments.workers,
             batch_size=arguments.batch_size,
             max_batch_delay=arguments.max_batch_delay,

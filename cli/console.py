@@ -3,10 +3,10 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["add_command", "log", "print_error", "print_json", "print_table"]
+__all__ = ["add_command", "log", "print_error", "print_json", "print_metrics", "print_table"]
 
 
 def add_command(commands: Any, name: str, summary: str, examples: str) -> argparse.ArgumentParser:
@@ -43,3 +43,24 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         cells = [row[0].ljust(widths[0])]
         cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
         print("  ".join(cells).rstrip())
+
+
+def print_metrics(metrics: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print a run's metrics, a line for each figure."""
+    if as_json:
+        print_json(metrics)
+        return
+    test, floor = metrics["test"], metrics["baselines"]["popularity"]
+    rows = [
+        [
+            name,
+            *(
+                f"{figures[name + suffix]:.4f}"
+                for suffix in ("", "/seen_included")
+                for figures in (test, floor)
+            ),
+        ]
+        for name in test
+        if not name.endswith("/seen_included")
+    ]
+    print_table(["test", "seen excluded", "popularity", "seen included", "popularity"], rows)

@@ -5,22 +5,18 @@ from typing import Any
 
 from torchtowers.cli.console import add_command, log
 
+_EXAMPLES = """
+torchtowers data fetch movielens-100k
+XDG_CACHE_HOME=/big/disk torchtowers data fetch movielens-100k
+"""
+
 
 def add(commands: Any) -> None:
     """Add the command."""
-    data = add_command(
-        commands, "data", "bring data onto this machine", "torchtowers data fetch movielens-100k"
-    )
+    data = add_command(commands, "data", "bring data onto this machine", _EXAMPLES)
     verbs = data.add_subparsers(dest="verb", required=True, metavar="VERB")
-    fetch = add_command(
-        verbs,
-        "fetch",
-        "fetch a named data set into the user's cache folder, verified by its checksum",
-        """
-        torchtowers data fetch movielens-100k
-        XDG_CACHE_HOME=/big/disk torchtowers data fetch movielens-100k
-        """.replace("        ", ""),
-    )
+    summary = "fetch a named data set into the user's cache folder, verified by its checksum"
+    fetch = add_command(verbs, "fetch", summary, _EXAMPLES)
     fetch.add_argument("name", help="movielens-100k")
     fetch.set_defaults(run=_fetch)
 

@@ -1,11 +1,10 @@
 """torchtowers evaluate: a run's figures over the whole catalogue."""
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torchtowers.cli.console import add_command, log, print_json, print_table
+from torchtowers.cli.console import add_command, log, print_metrics
 
 _EXAMPLES = """
 torchtowers evaluate runs/movielens
@@ -28,24 +27,3 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
     print_metrics(evaluate_run(arguments.directory, log=log), as_json=arguments.json)
     return 0
-
-
-def print_metrics(metrics: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print a run's metrics, a line for each figure."""
-    if as_json:
-        print_json(metrics)
-        return
-    test, floor = metrics["test"], metrics["baselines"]["popularity"]
-    rows = [
-        [
-            name,
-            *(
-                f"{figures[name + suffix]:.4f}"
-                for suffix in ("", "/seen_included")
-                for figures in (test, floor)
-            ),
-        ]
-        for name in test
-        if not name.endswith("/seen_included")
-    ]
-    print_table(["test", "seen excluded", "popularity", "seen included", "popularity"], rows)

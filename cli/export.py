@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--no-lookup",
         action="store_true",
-        help="keep no known users' features in the artifact; each request then has to send them",
+        help="keep no known users' features in the artifact; what a request leaves out is then missing",
     )
     parser.add_argument("--json", action="store_true", help="print the comparisons for machines")
     parser.set_defaults(run=_export)

@@ -56,14 +56,19 @@ def _recommend(arguments: argparse.Namespace) -> int:
 
 def _body(text: str) -> dict[str, Any]:
     try:
-        body = json.loads(text)
-    except ValueError as error:
-        raise RequestError(f"the request is not JSON ({error}): {shorten(text)}") from error
+        body = json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise RequestError(f"the request is not JSON ({reason}): {shorten(text)}") from error
     if not isinstance(body, dict):
         raise RequestError(
             f'the request has to be a JSON object such as {{"user_id": "196"}}, got {shorten(text)}'
         )
     return body
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number in JSON")
 
 
 def _text(value: Any) -> str:

@@ -1,6 +1,7 @@
 """torchtowers serve: start, stop and look at TorchServe."""
 
 import argparse
+import site
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,8 +104,11 @@ def _token(arguments: argparse.Namespace) -> int:
 
 def _default_config() -> Path:
     """Give the file that lies here, else the one that was installed with the package."""
-    here = Path(_CONFIG)
-    return here if here.exists() else Path(sys.prefix) / "share" / "torchtowers" / _CONFIG
+    installed = [Path(base) / "share" / "torchtowers" / _CONFIG for base in (sys.prefix, site.getuserbase())]
+    for path in (Path(_CONFIG), *installed):
+        if path.exists():
+            return path
+    return Path(_CONFIG)
 
 
 def _print(server: "Server", *, as_json: bool) -> None:

@@ -1,12 +1,12 @@
 """torchtowers train: from a configuration to a run directory."""
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
-from torchtowers.cli.console import add_command, log
-from torchtowers.cli.evaluate import print_metrics
+from torchtowers.cli.console import add_command, log, print_metrics
 
 _EXAMPLES = """
 torchtowers train configs/movielens-retrieval.yaml --out runs/movielens
@@ -23,8 +23,9 @@ def add(commands: Any) -> None:
     )
     parser.add_argument("config", type=Path, help="the configuration, a YAML file")
     parser.add_argument("--out", type=Path, required=True, help="the run directory")
-    parser.add_argument("--resume", action="store_true", help="go on from an interrupted run in --out")
-    parser.add_argument("--overwrite", action="store_true", help="replace a run that is in --out already")
+    earlier = parser.add_mutually_exclusive_group()
+    earlier.add_argument("--resume", action="store_true", help="go on from an interrupted run in --out")
+    earlier.add_argument("--overwrite", action="store_true", help="replace a run that is in --out already")
     parser.add_argument("--json", action="store_true", help="print metrics.json")
     parser.add_argument(
         "overrides", nargs="*", metavar="dotted.key=value", help="in place of the file's values"
@@ -46,7 +47,7 @@ def _train(arguments: argparse.Namespace) -> int:
         show_progress=sys.stderr.isatty(),
     )
     if trained.interrupted:
-        again = " ".join([str(arguments.config), "--out", str(arguments.out), *arguments.overrides])
+        again = shlex.join([str(arguments.config), "--out", str(arguments.out), *arguments.overrides])
         log(f"interrupted; {arguments.out} holds the model so far. Go on: torchtowers train {again} --resume")
         return 130
     print_metrics(trained.run.metrics(), as_json=arguments.json)

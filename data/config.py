@@ -23,7 +23,7 @@ __all__ = [
 class Section(BaseModel):
     """A part of a configuration: immutable, no unknown keys, no values bent into another type."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class DataConfig(Section):
@@ -55,7 +55,7 @@ class SplitConfig(Section):
     kind: Literal["random"] = "random"
     test_fraction: float = Field(default=0.2, gt=0, lt=1)
     validation_fraction: float = Field(default=0.0, ge=0, lt=1)
-    seed: int = 42
+    seed: int = Field(default=42, ge=0, lt=2**63)
 
 
 class TokenFeature(Section):

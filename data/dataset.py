@@ -8,11 +8,19 @@ import polars as pl
 from numpy.typing import NDArray
 
 from torchtowers.data.config import DataConfig, FeatureConfig, FeaturesConfig, HistoryFeature, SplitConfig
-from torchtowers.data.features import EntityTable, encode_table, fit_encoders
+from torchtowers.data.errors import DataError
+from torchtowers.data.features import (
+    EntityTable,
+    column_of,
+    encode_table,
+    fit_encoders,
+    ordered_table,
+    tokens_of,
+)
 from torchtowers.data.ragged import Ragged
 from torchtowers.data.splits import Split, split_random
 from torchtowers.data.tables import Tables
-from torchtowers.handlers.encoders import FIRST_TOKEN, Vocabulary
+from torchtowers.handlers.encoders import FIRST_TOKEN, Encoder, Vocabulary
 
 __all__ = ["Dataset", "Interactions", "prepare"]
 
@@ -92,10 +100,11 @@ def prepare(
     item_encoders = fit_encoders(features.item, tables.items, data.item, data.item, known)
     known.setdefault(data.item, item_encoders[data.item].vocabulary)  # type: ignore[attr-defined]
     user_encoders = fit_encoders(features.user, tables.users, data.user, data.item, known)
-    items = encode_table(tables.items, data.item, item_encoders, {})
+    item_table = ordered_table(tables.items, data.item, item_encoders)
+    user_table = ordered_table(tables.users, data.user, user_encoders)
     rows = split_random(tables.interactions.height, split)
-    user_rows = _rows(tables.interactions[data.user], user_encoders[data.user].vocabulary)  # type: ignore[attr-defined]
-    item_rows = _rows(tables.interactions[data.item], known[data.item])
+    user_rows = _rows(tables.interactions, data.user, user_encoders)
+    item_rows = _rows(tables.interactions, data.item, item_encoders)
     name, history = _history(features.user)
     full = given = None
     if history is not None:
@@ -103,16 +112,13 @@ def prepare(
             tables.interactions, rows.train, user_rows, item_rows, history, tables.users.height
         )
         given = full.last(history.max_length)
-    users = encode_table(
-        tables.users, data.user, user_encoders, {} if name is None or given is None else {name: given}
-    )
-    order = {token: row for row, token in enumerate(tables.items[data.item].to_list())}
+    histories = {} if name is None or given is None else {name: given}
     return Dataset(
-        users=users,
-        items=items,
+        users=encode_table(user_table, data.user, user_encoders, histories),
+        items=encode_table(item_table, data.item, item_encoders, {}),
         history=name,
         full_history=full,
-        item_table=tables.items[[order[token] for token in items.tokens]],
+        item_table=item_table,
         **_parts(rows, user_rows, item_rows),
     )
 
@@ -124,9 +130,15 @@ def _parts(rows: Split, users: NDArray[np.int64], items: NDArray[np.int64]) -> d
     }
 
 
-def _rows(ids: pl.Series, vocabulary: Vocabulary) -> NDArray[np.int64]:
-    index = {token: row for row, token in enumerate(vocabulary.tokens)}
-    return np.fromiter((index[token] for token in ids.to_list()), np.int64, len(ids))
+def _rows(interactions: pl.DataFrame, key: str, encoders: Mapping[str, Encoder]) -> NDArray[np.int64]:
+    """Give the interactions' ids as rows of their table."""
+    rows = encoders[key].encode(tokens_of(column_of(interactions, key))) - FIRST_TOKEN
+    if (rows < 0).any():
+        first = int(np.flatnonzero(rows < 0)[0])
+        raise DataError(
+            f"interaction {first + 1} names the {key} {interactions[key][first]!r}, which has no row"
+        )
+    return rows
 
 
 def _history(features: Mapping[str, FeatureConfig]) -> tuple[str | None, HistoryFeature | None]:
@@ -147,8 +159,8 @@ def _build_history(
     """Collect each user's liked items from the training rows only, oldest first."""
     chosen = train
     if feature.minimum_rating is not None:
-        chosen = train[interactions["rating"].to_numpy()[train] >= feature.minimum_rating]
-    times = interactions["timestamp"].to_numpy()[chosen]
+        chosen = train[column_of(interactions, "rating").to_numpy()[train] >= feature.minimum_rating]
+    times = column_of(interactions, "timestamp").to_numpy()[chosen]
     order = np.lexsort((chosen, times, users[chosen]))
     chosen = chosen[order]
     offsets = np.zeros(count + 1, dtype=np.int64)

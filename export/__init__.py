@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from torchtowers.export.archive import build_archive
 from torchtowers.export.errors import ExportError, VerificationError
-from torchtowers.export.model_config import ModelConfig
+from torchtowers.export.model_config import ServingConfig
 
 if TYPE_CHECKING:
     from torchtowers.export.artifact import export_artifact
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Comparison",
     "ExportError",
-    "ModelConfig",
+    "ServingConfig",
     "VerificationError",
     "build_archive",
     "export_artifact",

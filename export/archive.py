@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import torchtowers.handlers
 from torchtowers.export.errors import ExportError
-from torchtowers.export.model_config import ModelConfig
+from torchtowers.export.model_config import ServingConfig
 from torchtowers.export.stored_zip import FIRST_MOMENT, LAST_YEAR, Member, Moment, write_zip
 from torchtowers.handlers.signature import FILE_NAME, Signature, sha256_of
 
@@ -35,7 +35,7 @@ def build_archive(
     version: str = "1.0",
     export_path: str | Path = "model_store",
     runtime: str = "onnx",
-    config: ModelConfig | None = None,
+    config: ServingConfig | None = None,
     force: bool = False,
 ) -> Path:
     """Build `export_path/name.mar` from an artifact whose files are verified first.
@@ -71,7 +71,7 @@ def build_archive(
     complete = Signature.read(artifact)
     complete.verify_files(artifact)
     signature = complete.for_serving(runtime)
-    members = _members(artifact, signature, config or ModelConfig())
+    members = _members(artifact, signature, config or ServingConfig())
     tower = signature.towers[runtime]["query"]
     members[MANIFEST] = Member.of(_manifest(name, version, tower, members, moment))
     target = Path(export_path) / f"{name}.mar"
@@ -86,7 +86,7 @@ def build_archive(
     return target
 
 
-def _members(artifact: Path, signature: Signature, config: ModelConfig) -> dict[str, Member]:
+def _members(artifact: Path, signature: Signature, config: ServingConfig) -> dict[str, Member]:
     package = Path(torchtowers.handlers.__path__[0])
     members = {
         HANDLER: Member.of(package / HANDLER),

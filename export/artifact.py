@@ -2,7 +2,6 @@
 
 import json
 import platform
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
@@ -13,6 +12,7 @@ import numpy as np
 
 from torchtowers.data.dataset import Dataset
 from torchtowers.data.features import EntityTable
+from torchtowers.data.folders import is_empty_folder, replaced_folder
 from torchtowers.data.ragged import Ragged
 from torchtowers.export.errors import ExportError
 from torchtowers.export.onnx import OPSET, export_onnx
@@ -64,27 +64,15 @@ def export_artifact(
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
         raise ExportError(f"unknown format {', '.join(unknown) or 'none'}; known: {', '.join(FORMATS)}")
-    # Resolved, so that `.` has a name to move to, and a link goes on pointing at its artifact.
-    target = Path(out).resolve()
+    target = Path(out)
     try:
-        if target.exists() and not (target / FILE_NAME).exists() and not _is_empty_folder(target):
+        if target.exists() and not (target / FILE_NAME).exists() and not is_empty_folder(target):
             raise ExportError(f"{out} is in the way and is no artifact: choose another --out or remove it")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(
-            dir=target.parent, prefix=f".{target.name}.", ignore_cleanup_errors=True
-        ) as beside:
-            # A folder of its own, since a temporary one is closed to all other users.
-            part = Path(beside) / "new"
-            part.mkdir()
+        with replaced_folder(target) as part:
             comparisons = _write(trained, part, list(dict.fromkeys(formats)), lookup=lookup, log=log)
-            _replace(part, target, aside=Path(beside) / "earlier")
     except OSError as error:
         raise ExportError(f"{out} can't be written: {error.strerror or error}") from error
     return comparisons
-
-
-def _is_empty_folder(path: Path) -> bool:
-    return path.is_dir() and not any(path.iterdir())
 
 
 def _write(
@@ -230,15 +218,3 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return versions
-
-
-def _replace(part: Path, out: Path, *, aside: Path) -> None:
-    """Move the finished directory into place; an earlier one is moved aside, and back on any failure."""
-    try:
-        if out.exists():
-            out.rename(aside)
-        part.rename(out)
-    except BaseException:
-        if aside.exists() and not out.exists():
-            aside.rename(out)
-        raise

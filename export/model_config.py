@@ -7,11 +7,11 @@ import yaml
 
 from torchtowers.export.errors import ExportError
 
-__all__ = ["ModelConfig"]
+__all__ = ["ServingConfig"]
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class ServingConfig:
     """TorchServe's settings for one model, and the handler's own under `torchtowers:`.
 
     Args:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from torchtowers.export.errors import ExportError
+from torchtowers.models.towers import PREFIX
 
 __all__ = ["export_torchscript"]
 
@@ -27,11 +28,11 @@ def export_torchscript(tower: nn.Module, path: Path) -> None:
     """
     if tower.training:
         raise ExportError("the tower is in training mode: call eval() before it is exported")
-    beyond = [name for name, _ in tower.named_modules() if not name.isascii()]
+    beyond = [name.rpartition(".")[2] for name, _ in tower.named_modules() if not name.isascii()]
     if beyond:
         raise ExportError(
-            f"TorchScript can't load a feature called {beyond[0].rpartition('.')[2]!r}, as names have to be "
-            "ASCII: rename the column, or export with --format onnx"
+            f"TorchScript can't load a feature called {beyond[0].removeprefix(PREFIX)!r}, as names have to "
+            "be ASCII: rename the column, or export with --format onnx"
         )
     # To memory first: torch.jit.save hides the reason where it can't write a file.
     scripted = io.BytesIO()

@@ -76,7 +76,13 @@ class BaseHandler:
         self, recommender: Recommender, item: Mapping[str, object]
     ) -> tuple[Request, list[EncodedRow]]:
         encoder = recommender.encoder
-        request = parse_request(item, recommender.limits, encoder.encoders, recommender.columns)
+        request = parse_request(
+            item,
+            recommender.limits,
+            encoder.encoders,
+            recommender.columns,
+            has_history=encoder.history is not None,
+        )
         return request, [encoder.encode(row) for row in request.rows]
 
     def _answer(

@@ -23,24 +23,18 @@ def json_of(item: Mapping[str, object], features: Mapping[str, Encoder]) -> obje
         features: The query's encoders, which tell whether a form's field is a text or JSON.
 
     Raises:
-        BodyError: What should be JSON is not.
+        BodyError: What should be JSON is not, or was sent as a form.
     """
     for key in _BODY_KEYS:
         if key in item:
             return _parse(item[key])
     if not item:
         raise BodyError(f"the body is empty; {_ADVICE}")
-    # `curl -d '{"user_id": …}'` without a content type sends a form with the JSON for a field's name.
+    # What `curl -d` sends without a content type: TorchServe takes JSON with a '=' or '&' in it for a form's
+    # fields, and hands over nothing of any other.
     if next(iter(item)).lstrip().startswith("{"):
-        return _parse(_from_field_name(item))
+        raise BodyError(f"the body is JSON sent as a form; {_ADVICE}")
     return {name: _field(name, value, features.get(name)) for name, value in item.items()}
-
-
-def _from_field_name(item: Mapping[str, object]) -> str:
-    if len(item) > 1:
-        raise BodyError(f"the JSON came as a form and was cut at an '&'; {_ADVICE}")
-    ((name, value),) = item.items()
-    return f"{name}={_text(value, name)}" if value else name
 
 
 def _field(name: str, value: object, encoder: Encoder | None) -> object:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torchtowers.handlers.errors import FieldError, SignatureError, shorten
 from torchtowers.handlers.vocabulary import FIRST_TOKEN, MISSING, UNKNOWN, Vocabulary, token_of
 
+# FIRST_TOKEN, MISSING, UNKNOWN and Vocabulary are passed on, since `models` may import this module only.
 __all__ = [
     "FIRST_TOKEN",
     "MISSING",
@@ -30,7 +31,6 @@ __all__ = [
     "WordsEncoder",
     "encoder_from_json",
     "pad",
-    "token_of",
     "words_of",
 ]
 

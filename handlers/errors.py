@@ -70,7 +70,7 @@ class RuntimeUnavailableError(TowersError):
 
 
 class RequestError(TowersError):
-    """A request that is the caller's to mend.
+    """A request that can't be answered: the caller's to mend with a code of 4xx, a fault of ours with 5xx.
 
     Args:
         message: What is wrong, what came and what was expected.

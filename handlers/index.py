@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchtowers.handlers.arrays import map_array, save_array
-from torchtowers.handlers.encoders import token_of
 from torchtowers.handlers.errors import ArtifactError
 from torchtowers.handlers.signature import IndexSpec
 from torchtowers.handlers.strings import StringTable
+from torchtowers.handlers.vocabulary import token_of
 
 __all__ = ["ExactIndex", "top_rows"]
 

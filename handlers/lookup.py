@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchtowers.handlers.arrays import map_array, save_array
-from torchtowers.handlers.encoders import FIRST_TOKEN
 from torchtowers.handlers.errors import ArtifactError
 from torchtowers.handlers.strings import check_offsets
+from torchtowers.handlers.vocabulary import FIRST_TOKEN
 
 __all__ = ["LookupColumn"]
 

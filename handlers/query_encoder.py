@@ -8,11 +8,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from torchtowers.handlers.encoders import FIRST_TOKEN, Encoder, TokenEncoder, TokenListEncoder, pad
+from torchtowers.handlers.encoders import Encoder, TokenEncoder, TokenListEncoder, pad
 from torchtowers.handlers.errors import FieldError, SignatureError, shorten
 from torchtowers.handlers.lookup import LookupColumn
 from torchtowers.handlers.request import RESERVED, Row
 from torchtowers.handlers.signature import TowerSpec
+from torchtowers.handlers.vocabulary import FIRST_TOKEN
 
 __all__ = ["EncodedRow", "QueryEncoder"]
 
@@ -68,14 +69,12 @@ class QueryEncoder:
         """Encode one row.
 
         Raises:
-            FieldError: A required feature is missing, or a feature or option does not fit the model.
+            FieldError: A required feature is missing, or a feature does not fit the model.
         """
         given, place = row.features, row.place
         for feature in self.spec.features:
             if feature.required and given.get(feature.name) in (None, ""):
                 raise FieldError.missing(place + feature.name, self.encoders[feature.name].expected)
-        if row.exclude_history and self._history is None:
-            raise FieldError(f"{place}exclude_history", True, "false, as this model has no history")
         key = self._key.encode_value(given.get(self.spec.key), place + self.spec.key)
         inputs: dict[str, int | list[int]] = {}
         history: list[int] = []

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchtowers.handlers.answer import encode_answer, encode_row
-from torchtowers.handlers.encoders import FIRST_TOKEN, pad
+from torchtowers.handlers.encoders import pad
 from torchtowers.handlers.errors import ArtifactError, shorten
 from torchtowers.handlers.index import ExactIndex
 from torchtowers.handlers.query_encoder import EncodedRow, QueryEncoder
@@ -17,8 +17,9 @@ from torchtowers.handlers.request import Limits, rows_of
 from torchtowers.handlers.runtime import Tower, load_tower
 from torchtowers.handlers.signature import Signature
 from torchtowers.handlers.strings import StringTable
+from torchtowers.handlers.vocabulary import FIRST_TOKEN
 
-__all__ = ["EncodedRow", "QueryEncoder", "Recommender"]
+__all__ = ["Recommender"]
 
 # What one block of a batch's rows may take: 256 MB of scores, and tower inputs of a moderate size.
 _MAX_SCORES = 1 << 26
@@ -97,10 +98,6 @@ class Recommender:
         encoder = QueryEncoder(signature.query, folder, signature.history)
         return cls(signature, encoder, tower, index, columns, limits or Limits())
 
-    def search(self, rows: Sequence[EncodedRow]) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """Give for each row its items' rows in the index and their scores, best first, in one batch."""
-        return list(self._found(rows))
-
     def recommend(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Answer one request body, as a served model would.
 
@@ -113,8 +110,10 @@ class Recommender:
         Raises:
             RequestError: The body is not what a dialect allows.
         """
-        request = rows_of(body, self.limits, self.encoder.encoders, self.columns)
-        encoded = [self.encoder.encode(row) for row in request.rows]
+        encoder = self.encoder
+        has_history = encoder.history is not None
+        request = rows_of(body, self.limits, encoder.encoders, self.columns, has_history=has_history)
+        encoded = [encoder.encode(row) for row in request.rows]
         answer: dict[str, Any] = json.loads(encode_answer(request.dialect, self.answers(encoded)))
         return answer
 

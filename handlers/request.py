@@ -10,8 +10,9 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from torchtowers.handlers.body import json_of
-from torchtowers.handlers.encoders import Encoder, token_of
+from torchtowers.handlers.encoders import Encoder
 from torchtowers.handlers.errors import ArtifactError, BodyError, FieldError, LimitError, shorten
+from torchtowers.handlers.vocabulary import token_of
 
 __all__ = ["OPTIONS", "RESERVED", "Limits", "Request", "Row", "parse_request", "rows_of"]
 
@@ -81,7 +82,12 @@ class Request:
 
 
 def parse_request(
-    item: Mapping[str, object], limits: Limits, features: Mapping[str, Encoder], columns: Collection[str]
+    item: Mapping[str, object],
+    limits: Limits,
+    features: Mapping[str, Encoder],
+    columns: Collection[str],
+    *,
+    has_history: bool,
 ) -> Request:
     """Parse what TorchServe hands a handler for one request.
 
@@ -90,21 +96,25 @@ def parse_request(
         limits: What is allowed.
         features: The query features and their encoders.
         columns: Names of the item columns that can be asked for.
+        has_history: Whether the model knows a history that can be excluded.
 
     Raises:
         BodyError: There is no JSON object in it, or no row.
         FieldError: A field or option is unknown or of the wrong kind.
         LimitError: More rows or exclusions, or a larger k, than allowed.
     """
-    return rows_of(json_of(item, features), limits, features, columns)
+    return rows_of(json_of(item, features), limits, features, columns, has_history=has_history)
 
 
-def rows_of(body: object, limits: Limits, features: Collection[str], columns: Collection[str]) -> Request:
+def rows_of(
+    body: object, limits: Limits, features: Collection[str], columns: Collection[str], *, has_history: bool
+) -> Request:
     """Check a parsed body; see `parse_request`."""
     if not isinstance(body, Mapping):
         raise BodyError(f'expected a JSON object such as {{"user_id": "196"}}, got {shorten(body)}')
+    reader = _RowReader(limits, features, columns, has_history)
     if "instances" not in body:
-        return Request("plain", (_row(body, {}, "", limits, features, columns),))
+        return Request("plain", (reader.row(body, {}, ""),))
     instances = body["instances"]
     if not isinstance(instances, list):
         raise FieldError("instances", instances, "a list of objects")
@@ -115,99 +125,100 @@ def rows_of(body: object, limits: Limits, features: Collection[str], columns: Co
             f"instances: at most {limits.max_rows} rows a request, got {len(instances)}", field="instances"
         )
     shared = {name: value for name, value in body.items() if name != "instances"}
-    defaults = _options(shared, "")
     for name, value in shared.items():
         if name not in OPTIONS and name != "parameters":
             allowed = ", ".join([*OPTIONS, "parameters"])
             raise FieldError(shorten(name), value, f"beside instances one of {allowed}")
+    defaults = reader.options(shared, "")
     rows = []
     for position, instance in enumerate(instances):
         place = f"instances[{position}]"
         if not isinstance(instance, Mapping):
             raise FieldError(place, instance, "an object of features")
-        rows.append(_row(instance, defaults, f"{place}.", limits, features, columns))
+        rows.append(reader.row(instance, defaults, f"{place}."))
     return Request("instances", tuple(rows))
 
 
-def _options(given: Mapping[str, Any], place: str) -> dict[str, Any]:
-    # An option that is null is one that is not set, so that a client may send all it knows of.
-    options = {name: given[name] for name in OPTIONS if given.get(name) is not None}
-    parameters = given.get("parameters")
-    if parameters is None:
+@dataclass(frozen=True)
+class _RowReader:
+    """Checks rows and their options against what is allowed and what the model has."""
+
+    limits: Limits
+    features: Collection[str]
+    columns: Collection[str]
+    has_history: bool
+
+    def row(self, given: Mapping[str, Any], defaults: Mapping[str, Any], place: str) -> Row:
+        """Check one row; `defaults` are options that were checked where they stand."""
+        for name, value in given.items():
+            if name not in self.features and name not in OPTIONS and name != "parameters":
+                allowed = ", ".join([*self.features, *OPTIONS])
+                raise FieldError(f"{place}{shorten(name)}", value, f"a known field ({allowed})")
+        features = {name: value for name, value in given.items() if name in self.features}
+        k = min(self.limits.default_k, self.limits.max_k)
+        return Row(features, **{"k": k, **defaults, **self.options(given, place)}, place=place)
+
+    def options(self, given: Mapping[str, Any], place: str) -> dict[str, Any]:
+        """Check the options that are set in `given` or its `parameters`; the former go first."""
+        parameters = given.get("parameters")
+        if parameters is None:
+            parameters = {}
+        if not isinstance(parameters, Mapping):
+            raise FieldError(f"{place}parameters", parameters, "an object of options")
+        for name, value in parameters.items():
+            if name not in OPTIONS:
+                field = f"{place}parameters.{shorten(name)}"
+                raise FieldError(field, value, f"one of the options {', '.join(OPTIONS)}")
+        options = {}
+        for name in OPTIONS:
+            # One that is null is one that is not set, so that a client may send all it knows of.
+            if given.get(name) is not None:
+                options[name] = self._option(name, given[name], f"{place}{name}")
+            elif parameters.get(name) is not None:
+                options[name] = self._option(name, parameters[name], f"{place}parameters.{name}")
         return options
-    if not isinstance(parameters, Mapping):
-        raise FieldError(f"{place}parameters", parameters, "an object of options")
-    for name, value in parameters.items():
-        if name not in OPTIONS:
-            raise FieldError(
-                f"{place}parameters.{shorten(name)}", value, f"one of the options {', '.join(OPTIONS)}"
-            )
-        if value is not None:
-            options.setdefault(name, value)
-    return options
+
+    def _option(self, name: str, value: object, field: str) -> object:
+        match name:
+            case "k":
+                return _k(value, field, self.limits.max_k)
+            case "exclude":
+                return _exclude(value, field, self.limits.max_exclude)
+            case "exclude_history":
+                return _exclude_history(value, field, self.has_history)
+            case _:
+                return _fields(value, field, self.columns)
 
 
-def _row(
-    given: Mapping[str, Any],
-    defaults: Mapping[str, Any],
-    place: str,
-    limits: Limits,
-    features: Collection[str],
-    columns: Collection[str],
-) -> Row:
-    options = {**defaults, **_options(given, place)}
-    row_features = {name: value for name, value in given.items() if name in features}
-    for name, value in given.items():
-        if name not in features and name not in OPTIONS and name != "parameters":
-            allowed = ", ".join([*features, *OPTIONS])
-            raise FieldError(f"{place}{shorten(name)}", value, f"a known field ({allowed})")
-    return Row(
-        features=row_features,
-        k=_k(options.get("k"), place, limits),
-        exclude=_exclude(options.get("exclude"), place, limits),
-        exclude_history=_flag(options.get("exclude_history"), f"{place}exclude_history"),
-        fields=_fields(options.get("fields"), place, columns),
-        place=place,
-    )
-
-
-def _k(value: object, place: str, limits: Limits) -> int:
-    if value is None:
-        return min(limits.default_k, limits.max_k)
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= limits.max_k:
-        raise FieldError(f"{place}k", value, f"an integer from 1 to {limits.max_k}")
+def _k(value: object, field: str, most: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
+        raise FieldError(field, value, f"an integer from 1 to {most}")
     return value
 
 
-def _exclude(value: object, place: str, limits: Limits) -> tuple[object, ...]:
-    if value is None:
-        return ()
+def _exclude(value: object, field: str, most: int) -> tuple[object, ...]:
     if not isinstance(value, list):
-        raise FieldError(f"{place}exclude", value, "a list of item ids")
-    if len(value) > limits.max_exclude:
-        raise LimitError(
-            f"{place}exclude: at most {limits.max_exclude} items, got {len(value)}", field=f"{place}exclude"
-        )
+        raise FieldError(field, value, "a list of item ids")
+    if len(value) > most:
+        raise LimitError(f"{field}: at most {most} items, got {len(value)}", field=field)
     for position, element in enumerate(value):
         if token_of(element) is None:
-            raise FieldError(f"{place}exclude[{position}]", element, "a string or an integer")
+            raise FieldError(f"{field}[{position}]", element, "a string or an integer")
     return tuple(value)
 
 
-def _flag(value: object, field: str) -> bool:
-    if value is None or isinstance(value, bool):
-        return bool(value)
-    raise FieldError(field, value, "true or false")
+def _exclude_history(value: object, field: str, has_history: bool) -> bool:
+    if not isinstance(value, bool):
+        raise FieldError(field, value, "true or false")
+    if value and not has_history:
+        raise FieldError(field, value, "false, as this model has no history")
+    return value
 
 
-def _fields(value: object, place: str, columns: Collection[str]) -> tuple[str, ...]:
-    if value is None:
-        return ()
+def _fields(value: object, field: str, columns: Collection[str]) -> tuple[str, ...]:
     if not isinstance(value, list):
-        raise FieldError(f"{place}fields", value, "a list of item columns")
+        raise FieldError(field, value, "a list of item columns")
     for position, name in enumerate(value):
         if not isinstance(name, str) or name not in columns:
-            raise FieldError(
-                f"{place}fields[{position}]", name, f"one of {', '.join(columns) or 'no columns'}"
-            )
+            raise FieldError(f"{field}[{position}]", name, f"one of {', '.join(columns) or 'no columns'}")
     return tuple(dict.fromkeys(value))

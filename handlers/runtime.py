@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from torchtowers.handlers.errors import ArtifactError, RuntimeUnavailableError
 
-__all__ = ["OnnxTower", "TorchScriptTower", "Tower", "load_tower"]
+__all__ = ["Tower", "load_tower"]
 
 Inputs = Mapping[str, NDArray[np.int64]]
 

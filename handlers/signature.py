@@ -5,20 +5,20 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from torchtowers.handlers.encoders import Encoder, Vocabulary, encoder_from_json
+from torchtowers.handlers.encoders import Encoder, encoder_from_json
 from torchtowers.handlers.errors import ArtifactError, SignatureError
 from torchtowers.handlers.json_reader import JsonReader, inside
 from torchtowers.handlers.lookup import LookupColumn
 from torchtowers.handlers.strings import StringTable
+from torchtowers.handlers.vocabulary import Vocabulary
 
 __all__ = [
     "FILE_NAME",
     "FORMAT_VERSION",
     "FeatureSpec",
     "IndexSpec",
-    "RuntimeName",
     "Signature",
     "TowerSpec",
     "sha256_of",
@@ -26,8 +26,6 @@ __all__ = [
 
 FORMAT_VERSION = 1
 FILE_NAME = "signature.json"
-
-RuntimeName = Literal["torchscript", "onnx"]
 
 
 def sha256_of(path: Path) -> str:
@@ -147,16 +145,24 @@ class Signature:
         """Compare every file's sha256 with the signature's.
 
         Raises:
-            ArtifactError: A file is missing or altered, or is used without a sha256; the first one is named.
+            ArtifactError: A file is missing, unreadable or altered, or is used without a sha256; the first
+                one is named.
         """
         unlisted = self.used_files() - self.files.keys()
         if unlisted:
             raise SignatureError(f"signature.json has no sha256 for {min(unlisted)}; export it again")
         for name, expected in self.files.items():
             path = folder / name
-            if not path.is_file():
+            try:
+                found = sha256_of(path) if path.is_file() else None
+            except OSError as error:
+                raise ArtifactError(
+                    f"{name} in {folder.name} can't be read ({error.strerror}): let this user read it, or "
+                    "export it again"
+                ) from error
+            if found is None:
                 raise ArtifactError(f"{name} is missing from {folder.name}; export or build it again")
-            if sha256_of(path) != expected:
+            if found != expected:
                 raise ArtifactError(f"{name} in {folder.name} was altered: its sha256 is not the signature's")
 
     def for_serving(self, runtime: str) -> "Signature":

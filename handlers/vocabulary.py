@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from torchtowers.handlers.errors import ArtifactError
+from torchtowers.handlers.errors import ArtifactError, shorten
 
 __all__ = ["FIRST_TOKEN", "MISSING", "UNKNOWN", "Vocabulary", "token_of"]
 
@@ -31,11 +31,17 @@ class Vocabulary:
     """Tokens in a fixed order, and their indices from 2 on.
 
     Args:
-        tokens: Distinct tokens.
+        tokens: Distinct strings.
+
+    Raises:
+        ValueError: A token is no string, or is there twice.
     """
 
     def __init__(self, tokens: Iterable[str]) -> None:
         self.tokens = tuple(tokens)
+        for token in self.tokens:
+            if not isinstance(token, str):
+                raise ValueError(f"a vocabulary's tokens have to be strings, got {shorten(token)}")
         self._index = {token: index for index, token in enumerate(self.tokens, start=FIRST_TOKEN)}
         if len(self._index) != len(self.tokens):
             raise ValueError(
@@ -70,7 +76,7 @@ class Vocabulary:
             tokens = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             raise ArtifactError(f"vocabulary {path.name} can't be read: {error}") from error
-        if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+        if not isinstance(tokens, list):
             raise ArtifactError(f"vocabulary {path.name}: expected a JSON list of strings")
         try:
             return cls(tokens)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -21,6 +21,7 @@ from torchtowers.data.config import (
 )
 from torchtowers.data.errors import shorten
 from torchtowers.models.errors import ConfigError
+from torchtowers.models.yaml_loader import load_yaml
 
 __all__ = ["EvaluationConfig", "ModelConfig", "RunConfig", "TrainingConfig", "load_config", "parse_config"]
 
@@ -32,8 +33,8 @@ class ModelConfig(Section):
 
     kind: Literal["two_tower"] = "two_tower"
     embedding_dim: int = Field(default=64, ge=1)
-    query_hidden: tuple[int, ...] = ()
-    candidate_hidden: tuple[int, ...] = ()
+    query_hidden: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    candidate_hidden: tuple[Annotated[int, Field(ge=1)], ...] = ()
     dim: int = Field(default=64, ge=1)
     pooling: Literal["mean", "sqrtn"] = "mean"
     dropout: float = Rate
@@ -68,7 +69,7 @@ class TrainingConfig(Section):
     weight_decay: float = Field(default=0.0, ge=0)
     warmup: float = Field(default=0.0, ge=0, lt=1)
     final_learning_rate: float = Field(default=1.0, ge=0, le=1)
-    seed: int = Field(default=1, ge=0)
+    seed: int = Field(default=1, ge=0, lt=2**63)
     threads: int | None = Field(default=None, ge=1)
 
 
@@ -115,7 +116,7 @@ class RunConfig(Section):
         return yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=100)
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a YAML file and validate it.
 
     Args:
@@ -126,8 +127,9 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         ConfigError: The file can't be read, or a key is unknown or of the wrong type. The text names the
             key, what came and what is allowed.
     """
+    path = Path(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path} can't be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -148,6 +150,8 @@ def parse_config(content: dict[str, Any], source: str = "config") -> RunConfig:
         return RunConfig.model_validate_json(json.dumps(content, default=str))
     except ValidationError as error:
         raise ConfigError(f"{source}: {_explain(error)}") from error
+    except (ValueError, RecursionError) as error:  # an alias inside its own anchor
+        raise ConfigError(f"{source}: it contains itself or is nested too deeply") from error
 
 
 def _override(content: dict[str, Any], override: str) -> None:
@@ -163,7 +167,7 @@ def _override(content: dict[str, Any], override: str) -> None:
         if not isinstance(section, dict):
             raise ConfigError(f"override {shorten(override)}: {parent} is not a section")
     try:
-        section[last] = yaml.safe_load(text)
+        section[last] = load_yaml(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"override {shorten(override)}: the value is not YAML") from error
 

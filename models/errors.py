@@ -20,4 +20,7 @@ class RunError(TowersError):
 
 
 class TrainingError(TowersError):
-    """Training can't go on."""
+    """Training can't go on, or has left a model of no use."""
+
+    # Not the caller's mistake: a check that failed.
+    exit_code = 1

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from torchtowers.data.dataset import Dataset, Interactions
+from torchtowers.models.errors import TrainingError
 from torchtowers.models.two_tower import TwoTower, to_tensors
 
 __all__ = ["embed_candidates", "evaluate", "model_scorer", "popularity_scorer", "rank_interactions"]
@@ -63,6 +64,9 @@ def rank_interactions(
         scorer: See `evaluate`.
         interactions: The pairs to rank.
         excluded: Pairs whose items don't compete for their users.
+
+    Raises:
+        TrainingError: A score is not finite.
     """
     ranks = np.empty(len(interactions), dtype=np.int64)
     order = np.argsort(interactions.users, kind="stable")
@@ -71,6 +75,10 @@ def rank_interactions(
     for first in range(0, len(users), _USERS_AT_ONCE):
         chunk = slice(first, first + _USERS_AT_ONCE)
         scores = scorer(users[chunk])
+        if not np.isfinite(scores).all():
+            raise TrainingError(
+                "the model gives scores that are not finite: train it with lower learning rates"
+            )
         if excluded is not None:
             _mask(scores, users[chunk], excluded)
         for row, (begin, end) in enumerate(zip(begins[chunk], ends[chunk], strict=True)):

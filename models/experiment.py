@@ -155,11 +155,11 @@ def _check_place(run: Run, config: RunConfig, *, resume: bool, overwrite: bool) 
                 f"{run.folder}/config.yaml, or train into another directory"
             )
         if run.is_finished:
-            raise RunError(f"{run.folder} is finished: there is nothing to resume")
+            raise RunError(f"{run.folder} is finished: there is nothing to resume; see torchtowers evaluate")
     elif run.exists and not overwrite:
         raise RunError(
-            f"{run.folder} holds a run already: go on with --resume, replace it with --overwrite, "
-            "or choose another --out"
+            f"{run.folder} holds a run already: replace it with --overwrite, choose another --out"
+            + (", or go on with --resume" if run.checkpoint_path.exists() else "")
         )
 
 

@@ -1,7 +1,8 @@
 """A run directory: what training leaves, written so that it is whole at every moment."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from torchtowers.data.errors import shorten
+from torchtowers.data.folders import is_empty_folder, replaced_folder
 from torchtowers.handlers.encoders import Vocabulary
 from torchtowers.models.config import RunConfig, load_config
 from torchtowers.models.errors import RunError
@@ -56,20 +59,21 @@ class Run:
         return self.folder / _CHECKPOINT
 
     def begin(self, config: RunConfig, vocabularies: Mapping[str, Vocabulary]) -> None:
-        """Make the directory, with the configuration and the vocabularies.
+        """Make the directory, with the configuration and the vocabularies; an earlier run there is replaced.
 
         Raises:
-            RunError: It can't be made.
+            RunError: Something that is no run is in the way, or it can't be made.
         """
+        if self.folder.exists() and not self.exists and not is_empty_folder(self.folder):
+            raise RunError(f"{self.folder} is in the way and is no run: choose another --out or remove it")
         try:
-            (self.folder / "vocabularies").mkdir(parents=True, exist_ok=True)
-            for stale in (_MODEL, _CHECKPOINT, _METRICS, _HISTORY, "report.html"):
-                (self.folder / stale).unlink(missing_ok=True)
-            for name, vocabulary in vocabularies.items():
-                vocabulary.save(self.folder / "vocabularies" / f"{name}.json")
-            self._write(_CONFIG, config.to_yaml())
+            with replaced_folder(self.folder) as part:
+                (part / "vocabularies").mkdir()
+                for name, vocabulary in vocabularies.items():
+                    vocabulary.save(part / "vocabularies" / f"{name}.json")
+                (part / _CONFIG).write_text(config.to_yaml(), encoding="utf-8")
         except OSError as error:
-            raise RunError(f"{self.folder} can't be written: {error.strerror}") from error
+            raise RunError(f"{self.folder} can't be written: {error.strerror or error}") from error
 
     def config(self) -> RunConfig:
         """Read the configuration.
@@ -129,8 +133,9 @@ class Run:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
                 return tensors, {name: int(value) for name, value in (file.metadata() or {}).items()}
         except FileNotFoundError as error:
-            state = "is finished" if self.is_finished else "has no checkpoint yet"
-            raise RunError(f"{self.folder} {state}: there is nothing to resume") from error
+            if self.is_finished:
+                raise RunError(f"{self.folder} is finished: there is nothing to resume") from error
+            raise RunError(f"{self.folder} has no checkpoint: train anew with --overwrite") from error
         except SafetensorError as error:
             raise RunError(f"{self.checkpoint_path} is damaged ({error}); train again") from error
 
@@ -140,20 +145,22 @@ class Run:
 
     def append_history(self, entry: Mapping[str, Any]) -> None:
         """Add one line to history.jsonl."""
-        with (self.folder / _HISTORY).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        self._write_history([*self.history(), entry])
 
     def cut_history(self, epochs: int) -> None:
         """Drop the lines of later epochs than the checkpoint's, which a killed process may have left."""
-        kept = [entry for entry in self.history() if entry["epoch"] <= epochs]
-        self._write(_HISTORY, "".join(json.dumps(entry) + "\n" for entry in kept))
+        self._write_history([entry for entry in self.history() if entry["epoch"] <= epochs])
 
     def history(self) -> list[dict[str, Any]]:
-        """Read history.jsonl, one entry an epoch."""
+        """Read history.jsonl, one entry an epoch.
+
+        Raises:
+            RunError: It is damaged.
+        """
         path = self.folder / _HISTORY
         if not path.exists():
             return []
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [_parse(line, path) for line in path.read_text(encoding="utf-8").splitlines()]
 
     def save_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Write metrics.json."""
@@ -163,35 +170,53 @@ class Run:
         """Read metrics.json.
 
         Raises:
-            RunError: There is none.
+            RunError: There is none, or it is damaged.
         """
         path = self.folder / _METRICS
         if not path.exists():
             raise RunError(
                 f"{self.folder} holds no {_METRICS}: evaluate it with torchtowers evaluate {self.folder}"
             )
-        metrics: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return metrics
+        return _parse(path.read_text(encoding="utf-8"), path)
 
     def save_report(self, html: str) -> None:
         """Write report.html."""
         self._write("report.html", html)
 
+    def _write_history(self, entries: Sequence[Mapping[str, Any]]) -> None:
+        self._write(_HISTORY, "".join(json.dumps(entry) + "\n" for entry in entries))
+
     def _write(self, name: str, text: str) -> None:
-        beside = self.folder / f".{name}.part"
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(self.folder / name)
+        with self._beside(name) as path:
+            path.write_text(text, encoding="utf-8")
 
     def _write_tensors(self, name: str, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
-        beside = self.folder / f".{name}.part"
         contiguous = {key: tensor.detach().contiguous() for key, tensor in tensors.items()}
+        with self._beside(name) as path:
+            # safetensors makes its file for the owner alone; the run's other files have the umask's rights.
+            path.touch()
+            rights = path.stat().st_mode
+            save_file(contiguous, path, metadata)
+            path.chmod(rights)
+
+    @contextmanager
+    def _beside(self, name: str) -> Iterator[Path]:
+        """Give a path beside the file's own, which takes its name when the block ends well."""
+        beside = self.folder / f".{name}.part"
         try:
-            # safetensors makes its file for the owner alone; a run's files have the rights that others here have.
-            beside.touch()
-            rights = beside.stat().st_mode
-            save_file(contiguous, beside, metadata)
-            beside.chmod(rights)
+            yield beside
             beside.replace(self.folder / name)
         except (OSError, SafetensorError) as error:
-            beside.unlink(missing_ok=True)
             raise RunError(f"{self.folder / name} can't be written: {error}") from error
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+def _parse(text: str, path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise RunError(f"{path} is damaged ({error}): evaluate the run again, or train it again") from error
+    if not isinstance(content, dict):
+        raise RunError(f"{path} is damaged: expected an object, got {shorten(content)}")
+    return content

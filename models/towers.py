@@ -8,7 +8,10 @@ from torch import Tensor, nn
 
 from torchtowers.models.embeddings import TokenEmbedding
 
-__all__ = ["BiasedCandidateTower", "BiasedQueryTower", "Tower"]
+__all__ = ["PREFIX", "BiasedCandidateTower", "BiasedQueryTower", "Tower"]
+
+# Of a feature's name in the tower's modules, and so in the names of its weights.
+PREFIX = "feature_"
 
 
 class Tower(nn.Module):
@@ -34,7 +37,8 @@ class Tower(nn.Module):
         normalize: bool = True,
     ) -> None:
         super().__init__()
-        self.tables = nn.ModuleDict(tables)
+        # Prefixed, since a column may be called what a module is called already, such as `type` or `values`.
+        self.tables = nn.ModuleDict({PREFIX + name: table for name, table in tables.items()})
         layers: list[nn.Module] = [nn.Dropout(dropout)]
         for units in hidden:
             layers += [nn.Linear(width, units), nn.ReLU()]
@@ -42,6 +46,7 @@ class Tower(nn.Module):
         layers.append(nn.Linear(width, dim))
         self.layers = nn.Sequential(*layers)
         self.normalize = normalize
+        self.prefix = len(PREFIX)
 
     def forward(self, features: dict[str, Tensor]) -> Tensor:
         """Embed a batch.
@@ -54,7 +59,7 @@ class Tower(nn.Module):
         """
         parts = []
         for name, table in self.tables.items():
-            parts.append(table(features[name]))
+            parts.append(table(features[name[self.prefix :]]))
         embeddings: Tensor = self.layers(torch.cat(parts, dim=1))
         if self.normalize:
             embeddings = F.normalize(embeddings, dim=-1)

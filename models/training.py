@@ -90,6 +90,8 @@ def fit(
         final=config.final_learning_rate,
     )
     progress = _restore(model, optimizer, run) if resume else Progress()
+    if not resume:
+        _save(model, optimizer, run, progress)  # so that a run killed in its first epoch can be resumed
     with _interruptible(progress):
         while progress.epoch < config.epochs and not progress.interrupted:
             title = f"epoch {progress.epoch + 1}/{config.epochs}"

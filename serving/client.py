@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import httpx
 
-from torchtowers.handlers.errors import shorten
+from torchtowers.handlers.errors import BodyError, shorten
 from torchtowers.serving.errors import AnswerError, ServerNotRunningError, ServingError
 from torchtowers.serving.grpc_channel import GrpcChannel
 from torchtowers.serving.process import find
@@ -49,7 +49,7 @@ class Client:
         self._grpc = GrpcChannel(grpc) if grpc else None
 
     @classmethod
-    def from_state(cls, state: Path | None = None) -> Self:
+    def from_state(cls, state: str | Path | None = None) -> Self:
         """Connect to the server that `torchtowers serve start` started: finds its addresses and its token.
 
         Args:
@@ -57,6 +57,7 @@ class Client:
 
         Raises:
             ServerNotRunningError: None runs.
+            ServingError: The state folder can't be read.
         """
         folder = StateFolder(state)
         record = folder.read()
@@ -105,10 +106,11 @@ class Client:
             timeout: Seconds that the answer may take.
 
         Raises:
+            BodyError: The request can't be written as JSON; nothing was sent.
             AnswerError: The server answered with an error, or not in time.
             ServerNotRunningError: Nobody answers at the address.
         """
-        content = json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
+        content = _encode(body)
         ask = self._ask_grpc if grpc else self._ask_rest
         token = self._token
         try:
@@ -146,6 +148,16 @@ class Client:
         return parse_answer(name, answer, 200)
 
 
+def _encode(body: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
+    except RecursionError:
+        reason = "it is nested too deeply"
+    except (TypeError, ValueError) as error:
+        reason = shorten(str(error))
+    raise BodyError(f"the request can't be sent as JSON ({reason}): {shorten(body)}")
+
+
 def parse_answer(name: str, content: bytes, status: int) -> Any:
     """Parse an answer's JSON.
 
@@ -155,7 +167,7 @@ def parse_answer(name: str, content: bytes, status: int) -> Any:
     """
     try:
         answer = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
         if status < 400:
             raise ServingError(f"{name}: expected JSON for an answer, got {shorten(content)}") from None

@@ -38,9 +38,14 @@ class AnswerError(ServingError):
         message: The server's own message.
         code: The HTTP status, or its counterpart for gRPC.
         type: The error's type as the server names it.
+
+    Attributes:
+        exit_code: Of a command that ends with it: 2 for a request that is the caller's to mend, 1 for a
+            server that failed.
     """
 
     def __init__(self, message: str, *, code: int, type: str) -> None:
         super().__init__(message)
         self.code = code
+        self.exit_code = 1 if code >= 500 else 2
         self.type = type

@@ -55,11 +55,11 @@ class Server:
 
 
 def start(
-    model_store: Path,
+    model_store: str | Path,
     *,
     models: str = "all",
-    config: Path,
-    state: Path | None = None,
+    config: str | Path,
+    state: str | Path | None = None,
     timeout: float = 120.0,
     progress: Callable[[str], None] | None = None,
 ) -> Server:
@@ -81,7 +81,8 @@ def start(
     """
     say = progress or (lambda _: None)
     folder = StateFolder(state)
-    properties = read_properties(config)
+    model_store = Path(model_store)
+    properties = read_properties(Path(config))
     archives = choose_archives(model_store, models)
     with folder.lock("start", wait=False):
         _require_not_running(folder)
@@ -109,8 +110,12 @@ def start(
     return Server(record, folder.path, ready)
 
 
-def status(state: Path | None = None) -> Server | None:
-    """Tell how the server of a state folder is; None when none runs."""
+def status(state: str | Path | None = None) -> Server | None:
+    """Tell how the server of a state folder is; None when none runs.
+
+    Raises:
+        ServingError: The state folder can't be read.
+    """
     folder = StateFolder(state)
     record = folder.read()
     if record is None or find(record.pid, record.create_time) is None:
@@ -123,7 +128,7 @@ def status(state: Path | None = None) -> Server | None:
     return Server(record, folder.path, models)
 
 
-def stop(state: Path | None = None, *, timeout: float = 30.0) -> None:
+def stop(state: str | Path | None = None, *, timeout: float = 30.0) -> None:
     """Stop the server of a state folder, its workers too, and wait until they are gone.
 
     Args:
@@ -132,6 +137,7 @@ def stop(state: Path | None = None, *, timeout: float = 30.0) -> None:
 
     Raises:
         ServerNotRunningError: None runs.
+        ServingError: The state folder can't be read or written.
     """
     folder = StateFolder(state)
     record = folder.read()
@@ -145,7 +151,7 @@ def stop(state: Path | None = None, *, timeout: float = 30.0) -> None:
         raise ServerNotRunningError(f"no server runs in {folder.path}")
 
 
-def current_token(kind: Kind = "inference", state: Path | None = None) -> str:
+def current_token(kind: Kind = "inference", state: str | Path | None = None) -> str:
     """Give a token that one of the server's APIs takes now; one that has expired is renewed.
 
     Args:

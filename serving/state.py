@@ -56,13 +56,18 @@ class StateFolder:
 
     Args:
         path: The folder; by default `$TORCHTOWERS_STATE`, or `serve` in the user's state folder.
+
+    Raises:
+        ServingError: By every method, where the system does not let the folder be read or written.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: str | Path | None = None) -> None:
         chosen = path or os.environ.get("TORCHTOWERS_STATE")
-        self.path = (
-            Path(chosen or platformdirs.user_state_path("torchtowers") / "serve").expanduser().resolve()
-        )
+        chosen = chosen or platformdirs.user_state_path("torchtowers") / "serve"
+        try:
+            self.path = Path(chosen).expanduser().resolve()
+        except RuntimeError as error:  # an unknown user's home, or links in a circle
+            raise _refused(chosen, "find", str(error)) from None
         self.record_file = self.path / "server.json"
         self.key_file = self.path / "key_file.json"
         self.log_config = self.path / "log4j2.xml"
@@ -76,31 +81,27 @@ class StateFolder:
         left_behind = self.read()
         if left_behind is not None:
             self.forget(left_behind)
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.logs.mkdir(exist_ok=True)
-        self.key_file.unlink(missing_ok=True)
         tmp = self.path / "tmp"
         shutil.rmtree(tmp, ignore_errors=True)
-        if len(os.fsencode(tmp)) > _LONGEST_TMPDIR:
-            return Path(tempfile.mkdtemp(prefix="torchtowers-"))
-        tmp.mkdir(mode=0o700)
-        return tmp
+        with self._writing():
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.logs.mkdir(exist_ok=True)
+            self.key_file.unlink(missing_ok=True)
+            if len(os.fsencode(tmp)) <= _LONGEST_TMPDIR:
+                tmp.mkdir(mode=0o700)
+                return tmp
+        return Path(tempfile.mkdtemp(prefix="torchtowers-"))
 
     @contextmanager
     def lock(self, name: str, *, wait: bool) -> Iterator[None]:
         """Hold one of the folder's locks; the system lets go of it even when this process is killed.
 
         Raises:
-            ServingError: Another process holds the lock and `wait` is false, or the folder can't be written.
+            ServingError: Another process holds the lock and `wait` is false.
         """
-        try:
+        with self._writing():
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             file = (self.path / f"{name}.lock").open("w")
-        except OSError as error:
-            raise ServingError(
-                f"{self.path}: can't write the state folder ({error.strerror}): name another one with "
-                "TORCHTOWERS_STATE"
-            ) from None
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -114,15 +115,32 @@ class StateFolder:
     def write(self, record: Record) -> None:
         """Write the record; whoever reads at the same moment sees the old one or the new one whole."""
         draft = self.record_file.with_suffix(".tmp")
-        draft.write_text(json.dumps(asdict(record), indent=2) + "\n")
-        draft.replace(self.record_file)
+        with self._writing():
+            draft.write_text(json.dumps(asdict(record), indent=2) + "\n")
+            draft.replace(self.record_file)
 
     def read(self) -> Record | None:
         """Read the record of the last start; None when there is none that this version understands."""
         try:
             return Record(**json.loads(self.record_file.read_text()))
-        except (FileNotFoundError, ValueError, TypeError):
+        except (FileNotFoundError, ValueError, TypeError, RecursionError):
             return None
+        except OSError as error:
+            raise _refused(self.path, "read", error.strerror) from None
+
+    def read_key(self, kind: str) -> str:
+        """Read one of the server's keys.
+
+        Raises:
+            FileNotFoundError: There is no key file.
+            ValueError, KeyError, TypeError: It is half written.
+        """
+        try:
+            return str(json.loads(self.key_file.read_text())[kind]["key"])
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise _refused(self.path, "read", error.strerror) from None
 
     def forget(self, record: Record) -> None:
         """Remove what belongs to a server that has ended, unless a newer one has taken the folder over."""
@@ -132,5 +150,20 @@ class StateFolder:
     def clear(self, tmp: Path) -> None:
         """Remove the record, the keys and the temporary folder."""
         shutil.rmtree(tmp, ignore_errors=True)
-        self.key_file.unlink(missing_ok=True)
-        self.record_file.unlink(missing_ok=True)
+        with self._writing():
+            self.key_file.unlink(missing_ok=True)
+            self.record_file.unlink(missing_ok=True)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise _refused(self.path, "write", error.strerror) from None
+
+
+def _refused(folder: str | Path, action: str, reason: str | None) -> ServingError:
+    return ServingError(
+        f"{folder}: can't {action} the state folder ({reason}): name another one with --state or "
+        "TORCHTOWERS_STATE"
+    )

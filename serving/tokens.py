@@ -1,9 +1,8 @@
 """The keys that TorchServe makes at its start, and their renewal: two of them last an hour."""
 
-import json
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import httpx
 
@@ -78,7 +77,7 @@ class Tokens:
     def _read(self, kind: Kind | Literal["API"]) -> str:
         for _ in range(_READ_TIMES):
             try:
-                return _key(self._state.key_file, kind)
+                return self._state.read_key(kind)
             except FileNotFoundError:
                 break
             except (ValueError, KeyError, TypeError):
@@ -98,8 +97,3 @@ def is_accepted(address: str, token: str) -> bool:
         raise ServerNotRunningError(f"no server answers at {address} ({error})") from None
     # A refused token is a bad request to TorchServe.
     return answer.status_code != 400
-
-
-def _key(path: Path, kind: str) -> str:
-    keys: dict[str, Any] = json.loads(path.read_text())
-    return str(keys[kind]["key"])

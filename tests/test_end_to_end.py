@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -24,7 +23,6 @@ from torchtowers.serving.tokens import Tokens
 pytestmark = pytest.mark.java
 
 MODELS = ("tiny-onnx", "tiny-torchscript")
-ALL = os.environ.get("TORCHTOWERS_ALL_TESTS") == "1"
 
 
 @pytest.fixture(scope="module")

@@ -58,8 +58,9 @@ def test_handlers_need_numpy_only(path: Path) -> None:
         assert name.split(".")[0] in HANDLERS_MAY_USE, f"{path.name} may import {name} inside a function only"
 
 
-def test_the_table_of_the_guide_is_the_one_tested() -> None:
-    guide = (ROOT / "CONTRIBUTING.md").read_text()
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "README.md"])
+def test_the_table_that_people_read_is_the_one_tested(page: str) -> None:
+    guide = (ROOT / page).read_text()
     for folder, allowed in MAY_IMPORT.items():
         (row,) = [line for line in guide.splitlines() if line.startswith(f"| `{folder}/` |")]
         named = {other for other in FOLDERS if f"`{other}`" in row.rsplit("|", 2)[1]} | {folder}

@@ -46,8 +46,9 @@ def refused(*arguments: object, **environment: str) -> str:
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
-    last = done.stderr.strip().splitlines()[-1]
+    *before, last = done.stderr.strip().splitlines()
     assert last.startswith("torchtowers: ")
+    assert not [line for line in before if line.startswith("torchtowers: ")]
     return last
 
 
@@ -152,7 +153,6 @@ def test_settings_that_torchserve_would_ignore(
 
 
 def test_a_port_in_use(archives: Path, tmp_path: Path) -> None:
-    config = free_ports_config(tmp_path)
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -163,7 +163,6 @@ def test_a_port_in_use(archives: Path, tmp_path: Path) -> None:
         )
     assert str(port) in said
     assert "grpc_inference_port" in said
-    assert config.exists()
 
 
 def test_an_archive_that_is_none(tmp_path: Path) -> None:
@@ -184,6 +183,9 @@ def test_asking_when_no_server_runs(tmp_path: Path) -> None:
 def test_a_request_that_is_no_json(tmp_path: Path) -> None:
     assert "not JSON" in refused("recommend", "m", "{user_id: 1}", "--state", tmp_path)
     assert "JSON object" in refused("recommend", "m", "[1]", "--state", tmp_path)
+    assert "NaN is no number" in refused("recommend", "m", '{"user_id": NaN}', "--state", tmp_path)
+    deep = '{"a": ' * 5000 + "1" + "}" * 5000
+    assert "nested too deeply" in refused("recommend", "m", deep, "--state", tmp_path)
 
 
 def test_what_no_command_knows(capsys: pytest.CaptureFixture[str]) -> None:

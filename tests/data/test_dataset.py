@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.tiny import ITEMS, USERS, tiny_config, tiny_tables
+from tests.tiny import CONFIG, ITEMS, USERS, tiny_config, tiny_tables
 from torchtowers.data.batches import Batches
 from torchtowers.data.dataset import Dataset, prepare
 from torchtowers.data.errors import DataError
@@ -88,7 +88,7 @@ def test_vocabularies_of_an_earlier_run_are_kept() -> None:
         (lambda t: replace(t, items=pl.concat([t.items, t.items[:1]])), "61 rows with 60 distinct ids"),
         (
             lambda t: replace(t, items=t.items.with_columns(pl.lit("new").alias("year"))),
-            "column year: .*expected a finite number",
+            "year is of kind buckets, which takes numbers; the column holds String",
         ),
     ],
 )
@@ -130,3 +130,76 @@ def test_fewer_pairs_than_a_batch_make_one_smaller_batch() -> None:
     dataset = prepared()
     batches = Batches(dataset, 10_000, seed=1)
     assert (len(batches), batches.batch_size) == (1, len(dataset.train))
+
+
+def typed(side: str, name: str, feature: dict[str, object]) -> RunConfig:
+    features = {key: dict(value) for key, value in CONFIG["features"].items()}  # type: ignore[attr-defined]
+    features[side][name] = feature
+    return tiny_config(features=features)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("side", "name", "feature", "said"),
+    [
+        (
+            "item",
+            "year",
+            {"kind": "words"},
+            "year is of kind words, which takes strings; .* Int64",
+        ),
+        ("user", "age", {"kind": "token_list"}, "age is of kind token_list, which takes lists"),
+        (
+            "item",
+            "genres",
+            {"kind": "token"},
+            "genres is of kind token, which takes strings or integers",
+        ),
+        (
+            "user",
+            "gender",
+            {"kind": "buckets", "boundaries": [1]},
+            "gender is of kind buckets, .* numbers",
+        ),
+        ("user", "city", {"kind": "token"}, "there is no column city"),
+    ],
+)
+def test_a_kind_that_does_not_fit_its_column_is_refused(
+    side: str, name: str, feature: dict[str, object], said: str
+) -> None:
+    with pytest.raises(DataError, match=said):
+        prepared(config=typed(side, name, feature))
+
+
+def test_a_column_of_integers_can_be_a_token() -> None:
+    dataset = prepared(config=typed("user", "age", {"kind": "token"}))
+    assert dataset.vocabularies["age"].tokens == tuple(sorted(str(10 + user) for user in range(USERS)))
+    ages = dataset.users.columns["age"]
+    assert sorted(ages) == list(range(2, USERS + 2))  # type: ignore[arg-type]
+
+
+def test_ids_may_be_integers() -> None:
+    def numbered(table: pl.DataFrame) -> pl.DataFrame:
+        user = pl.col("user_id").str.slice(1).cast(pl.Int64) if "user_id" in table.columns else None
+        item = pl.col("item_id").cast(pl.Int32) if "item_id" in table.columns else None
+        return table.with_columns([column for column in (user, item) if column is not None])
+
+    tables = tiny_tables()
+    integers = Tables(numbered(tables.interactions), numbered(tables.users), numbered(tables.items))
+    dataset, strings = prepared(integers), prepared()
+    assert dataset.users.tokens == tuple(token[1:] for token in strings.users.tokens)
+    assert (dataset.train.users == strings.train.users).all()
+    assert (dataset.train.items == strings.train.items).all()
+
+
+def test_columns_of_the_interactions_that_are_not_there() -> None:
+    tables = tiny_tables()
+    for column in ("user_id", "item_id", "timestamp"):
+        with pytest.raises(DataError, match=f"there is no column {column}"):
+            prepared(replace(tables, interactions=tables.interactions.drop(column)))
+
+
+def test_an_interaction_with_an_unknown_item() -> None:
+    tables = tiny_tables()
+    fewer = replace(tables, items=tables.items.filter(pl.col("item_id") != "104"))
+    with pytest.raises(DataError, match=r"interaction \d+ names the item_id '104', which has no row"):
+        prepared(fewer)

@@ -12,7 +12,7 @@ import pytest
 
 from torchtowers.data.errors import ChecksumError, DataError, FetchError
 from torchtowers.data.fetch import DATASETS, fetch, fetch_dataset
-from torchtowers.data.fetch_source import Dataset, DatasetFile, WheelSource, ZipSource
+from torchtowers.data.fetch_source import DatasetFile, NamedDataset, WheelSource, ZipSource
 from torchtowers.data.movielens import load_movielens_100k
 from torchtowers.data.movielens_source import MOVIELENS_100K
 
@@ -34,12 +34,12 @@ def build_wheel(folder: Path, contents: Mapping[str, bytes]) -> WheelSource:
     return WheelSource("madeup==1.0", hashlib.sha256(path.read_bytes()).hexdigest(), "madeup/sets")
 
 
-def describe(*sources: WheelSource | ZipSource) -> Dataset:
+def describe(*sources: WheelSource | ZipSource) -> NamedDataset:
     files = tuple(
         DatasetFile(name, hashlib.sha256(content).hexdigest(), HEADERS[name], content.count(b"\n") - 1)
         for name, content in CONTENTS.items()
     )
-    return Dataset("made-up", files, sources, "Terms: be kind.\nCite: nobody.")
+    return NamedDataset("made-up", files, sources, "Terms: be kind.\nCite: nobody.")
 
 
 @pytest.fixture

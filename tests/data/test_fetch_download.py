@@ -20,7 +20,7 @@ import pytest
 
 from torchtowers.data.errors import ChecksumError, DataError, FetchError
 from torchtowers.data.fetch import fetch_dataset
-from torchtowers.data.fetch_source import Dataset, DatasetFile, ZipSource
+from torchtowers.data.fetch_source import DatasetFile, NamedDataset, ZipSource
 from torchtowers.data.movielens_files import INTERACTIONS, ITEMS, USERS
 from torchtowers.data.movielens_grouplens import GENRES, from_grouplens
 
@@ -111,12 +111,12 @@ def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
-def describe(source: ZipSource) -> Dataset:
+def describe(source: ZipSource) -> NamedDataset:
     files = tuple(
         DatasetFile(name, hashlib.sha256(content).hexdigest(), content.splitlines(True)[0], 1)
         for name, content in WANTED.items()
     )
-    return Dataset("made-up", files, (source,), "Be kind.")
+    return NamedDataset("made-up", files, (source,), "Be kind.")
 
 
 def run(source: ZipSource, cache: Path) -> Path:
@@ -255,12 +255,12 @@ CHILD = """
 import json, sys
 from pathlib import Path
 from torchtowers.data.fetch import fetch_dataset
-from torchtowers.data.fetch_source import Dataset, DatasetFile, ZipSource
+from torchtowers.data.fetch_source import NamedDataset, DatasetFile, ZipSource
 from torchtowers.data.movielens_grouplens import from_grouplens
 told = json.loads(sys.argv[1])
 files = tuple(DatasetFile(name, sha, b"", 1) for name, sha in told["files"].items())
 source = ZipSource(*told["source"], from_grouplens)
-fetch_dataset(Dataset("made-up", files, (source,), ""), cache=Path(told["cache"]), log=print)
+fetch_dataset(NamedDataset("made-up", files, (source,), ""), cache=Path(told["cache"]), log=print)
 """
 
 

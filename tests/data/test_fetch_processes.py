@@ -19,7 +19,7 @@ import json, os, signal, sys
 from pathlib import Path
 from torchtowers.data.errors import DataError
 from torchtowers.data.fetch import fetch_dataset
-from torchtowers.data.fetch_source import Dataset, DatasetFile, WheelSource
+from torchtowers.data.fetch_source import NamedDataset, DatasetFile, WheelSource
 
 told = json.loads(sys.argv[1])
 calls = 0
@@ -41,7 +41,7 @@ files = tuple(DatasetFile(name, sha, b"", 1) for name, sha in told["files"].item
 source = WheelSource("madeup==1.0", told["wheel"], "madeup/sets")
 log = lambda line: print(line, flush=True)
 try:
-    fetch_dataset(Dataset("made-up", files, (source,), "Be kind."), cache=Path(told["cache"]), log=log)
+    fetch_dataset(NamedDataset("made-up", files, (source,), "Be kind."), cache=Path(told["cache"]), log=log)
 except DataError as error:
     print(type(error).__name__, error, file=sys.stderr)
     sys.exit(2)

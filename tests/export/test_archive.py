@@ -18,7 +18,7 @@ from tests.export.test_stored_zip import read_as_stream
 from torchtowers.export import archive as archiving
 from torchtowers.export.archive import build_archive
 from torchtowers.export.errors import ExportError
-from torchtowers.export.model_config import ModelConfig
+from torchtowers.export.model_config import ServingConfig
 from torchtowers.handlers.errors import ArtifactError
 from torchtowers.handlers.signature import FORMAT_VERSION, Signature
 
@@ -73,7 +73,7 @@ def test_handlers_package_is_vendored_whole(archives: Path) -> None:
 
 
 def test_configuration_is_the_one_given(artifact: Path, tmp_path: Path) -> None:
-    config = ModelConfig(workers=2, batch_size=5, max_k=99)
+    config = ServingConfig(workers=2, batch_size=5, max_k=99)
     path = build_archive(artifact, name="a", export_path=tmp_path, config=config)
     with zipfile.ZipFile(path) as archive:
         assert archive.read("model-config.yaml").decode() == config.to_yaml()

@@ -134,7 +134,7 @@ def test_failed_verification_exits_1_and_keeps_the_earlier_artifact(
     assert [path.name for path in earlier.parent.iterdir()] == [earlier.name]
 
 
-@pytest.mark.parametrize("step", ["verify", "_write_report", "_replace"])
+@pytest.mark.parametrize("step", ["verify", "_write_report"])
 def test_interrupted_export_keeps_the_earlier_artifact_and_leaves_nothing_beside(
     trained: Trained, earlier: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:

@@ -5,10 +5,10 @@ import pytest
 import yaml
 
 from torchtowers.export.errors import ExportError
-from torchtowers.export.model_config import ModelConfig
+from torchtowers.export.model_config import ServingConfig
 from torchtowers.handlers.request import Limits
 
-# TorchServe's ModelConfig.java; a key that is not among them is passed over without a word.
+# TorchServe's ServingConfig.java; a key that is not among them is passed over without a word.
 TORCHSERVE_KEYS = {
     *("minWorkers", "maxWorkers", "batchSize", "maxBatchDelay", "responseTimeout", "startupTimeout"),
     *("deviceType", "deviceIds", "parallelType", "parallelLevel", "torchrun", "maxRetryTimeoutInSec"),
@@ -19,12 +19,12 @@ TORCHSERVE_KEYS = {
 
 
 def test_every_key_is_one_that_torchserve_knows_or_the_handlers_own() -> None:
-    content = yaml.safe_load(ModelConfig().to_yaml())
+    content = yaml.safe_load(ServingConfig().to_yaml())
     assert set(content) - TORCHSERVE_KEYS == {"torchtowers"}
 
 
 def test_values_are_written_as_the_types_that_torchserve_takes() -> None:
-    config = ModelConfig(workers=3, batch_size=8, max_batch_delay=0, device="gpu", max_k=50, threads=2)
+    config = ServingConfig(workers=3, batch_size=8, max_batch_delay=0, device="gpu", max_k=50, threads=2)
     content = yaml.safe_load(config.to_yaml())
     assert content.pop("torchtowers") == {"threads": 2, "max_k": 50, "max_rows": 1000}
     assert content == {
@@ -40,21 +40,21 @@ def test_values_are_written_as_the_types_that_torchserve_takes() -> None:
 
 
 def test_handlers_read_their_limits_from_it() -> None:
-    settings = yaml.safe_load(ModelConfig(max_k=7, max_rows=5).to_yaml())["torchtowers"]
+    settings = yaml.safe_load(ServingConfig(max_k=7, max_rows=5).to_yaml())["torchtowers"]
     limits = Limits.from_config(settings)
     assert (limits.max_k, limits.max_rows) == (7, 5)
 
 
 @pytest.mark.parametrize(
-    "name", [field.name for field in dataclasses.fields(ModelConfig) if field.name != "device"]
+    "name", [field.name for field in dataclasses.fields(ServingConfig) if field.name != "device"]
 )
 @pytest.mark.parametrize("value", [-1, True, 1.5, "2"])
 def test_what_torchserve_would_only_warn_of_is_refused(name: str, value: object) -> None:
     wrong: dict[str, Any] = {name: value}
     with pytest.raises(ExportError, match=rf"{name}: expected an integer of at least [01], got"):
-        ModelConfig(**wrong)
+        ServingConfig(**wrong)
 
 
 def test_unknown_device_is_refused() -> None:
     with pytest.raises(ExportError, match="device: expected cpu or gpu, got 'cuda'"):
-        ModelConfig(device="cuda")  # type: ignore[arg-type]
+        ServingConfig(device="cuda")  # type: ignore[arg-type]

@@ -30,8 +30,6 @@ TEXT = json.dumps(BODY)
         {"body": f"\n {TEXT} "},
         {"body": json.dumps(BODY, ensure_ascii=False).encode()},
         {"body": TEXT, "model_name": "movies"},  # what /invocations adds
-        {TEXT: ""},  # `curl -d` without a header
-        {f" {TEXT}": bytearray()},
         {"user_id": "196", "history": '["été"]'},
         {"user_id": b"196", "history": bytearray('["été"]'.encode())},
         {"user_id": "196", "history": ["été"]},  # a part of a form that is JSON
@@ -39,10 +37,6 @@ TEXT = json.dumps(BODY)
 )
 def test_finds_the_json(item: dict[str, object]) -> None:
     assert json_of(item, FEATURES) == BODY
-
-
-def test_takes_a_form_that_was_cut_at_an_equals_sign() -> None:
-    assert json_of({'{"user_id": "a': 'b=c"}'}, FEATURES) == {"user_id": "a=b=c"}
 
 
 @pytest.mark.parametrize("value", [None, [], [1], 5, 1.5, True, "\ud800"])
@@ -96,8 +90,13 @@ def test_a_field_of_a_form_is_text_where_its_feature_is(name: str, text: str, va
         ({"body": '{"a": 1}'.encode("utf-16")}, "the body is not UTF-8"),
         ({"body": b'{"age": ' + b"1" * 5000 + b"}"}, "not JSON: a number has too many digits"),
         ({"body": b"[" * 100_000}, "not JSON: it is nested too deeply; it begins with [[["),
-        ({'{"user_id": ': ""}, "the body is not JSON"),
-        ({'{"user_id": "a': "", 'b"}': ""}, "cut at an '&'; send a JSON object and the header"),
+        # What the server makes of JSON with a '=' or '&' in it that `curl -d` sends without a header.
+        (
+            {'{"user_id": "a': bytearray(b'b"}')},
+            "JSON sent as a form; send a JSON object and the header Content-Type: application/json",
+        ),
+        ({'{"user_id": "a': bytearray(), "b": bytearray(b'c"}')}, "Content-Type: application/json"),
+        ({' {"user_id": "a': bytearray(b'b"}')}, "Content-Type: application/json"),
         ({"user_id": b"\xff"}, "user_id is not UTF-8"),
         ({"n\xe9": b"\xff", "k": b"1"}, "n\\xe9 is not UTF-8"),
     ],

@@ -1,6 +1,7 @@
 """An archive answers with its runtime, numpy and the standard library: we import nothing else."""
 
 import ast
+import importlib
 import json
 import subprocess
 import sys
@@ -10,10 +11,26 @@ from pathlib import Path
 import pytest
 
 import torchtowers.handlers
+from torchtowers.handlers import encoders, vocabulary
 from torchtowers.handlers.recommender import Recommender
 
 HANDLERS = Path(torchtowers.handlers.__path__[0])
 RUNTIME_LIBRARIES = {"onnx": "onnxruntime", "torchscript": "torch"}
+
+
+def _imported() -> dict[str, set[str]]:
+    """Collect the names that the project's modules and tests import from each module."""
+    root = Path(__file__).parents[2]
+    found: dict[str, set[str]] = {}
+    for folder in ("cli", "data", "export", "handlers", "models", "serving", "tests"):
+        for path in (root / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.ImportFrom):
+                    found.setdefault(node.module or "", set()).update(alias.name for alias in node.names)
+    return found
+
+
+IMPORTED = _imported()
 
 # Stands for a worker whose environment has the runtime's library and numpy only.
 WORKER = """
@@ -85,6 +102,18 @@ def test_a_module_imports_the_standard_library_and_numpy(path: Path) -> None:
             names = [node.module or ""]
         for name in names:
             assert name.split(".")[0] in allowed or name.startswith("torchtowers.handlers"), name
+
+
+def test_encoders_pass_on_what_models_may_import_and_no_more() -> None:
+    passed_on = set(encoders.__all__) & set(vocabulary.__all__)
+    assert passed_on == {"FIRST_TOKEN", "MISSING", "UNKNOWN", "Vocabulary"}
+
+
+@pytest.mark.parametrize("path", sorted(HANDLERS.glob("*.py")), ids=lambda path: path.stem)
+def test_a_public_name_is_imported_by_another_module(path: Path) -> None:
+    module = importlib.import_module(f"torchtowers.handlers.{path.stem}")
+    unused = set(getattr(module, "__all__", [])) - IMPORTED.get(module.__name__, set())
+    assert path.stem == "__init__" or not unused
 
 
 def test_the_handlers_file_defines_one_class_and_imports_nothing_else() -> None:

@@ -93,11 +93,10 @@ def test_errors_name_the_row(encoder: QueryEncoder, features: dict[str, object],
     assert caught.value.field == field
 
 
-def test_a_history_can_be_excluded_only_where_there_is_one(folder: Path) -> None:
+def test_a_model_may_have_no_history(folder: Path) -> None:
     encoder = QueryEncoder(query_spec(), folder, None)
     assert encoder.history is None
-    with pytest.raises(FieldError, match=r"^exclude_history: expected false, as this model has no history"):
-        encoder.encode(Row({"user_id": "u1"}, k=1, exclude_history=True))
+    assert list(encoder.encode(Row({"user_id": "u1"}, k=1)).history) == []
 
 
 @pytest.mark.parametrize(

@@ -69,13 +69,6 @@ def test_instances_and_columns_by_hand(small: Recommender) -> None:
     }
 
 
-def test_search_gives_rows_of_the_index(small: Recommender) -> None:
-    ((rows, scores),) = small.search([small.encoder.encode(Row({"user_id": "u1"}, k=2))])
-    assert rows.tolist() == [2, 3]
-    assert scores.tolist() == [4, 4]
-    assert small.search([]) == []
-
-
 @pytest.mark.parametrize(
     ("body", "error"),
     [({}, FieldError), ({"user_id": "u1", "k": 51}, FieldError), ({"instances": [{}] * 1001}, LimitError)],
@@ -89,6 +82,8 @@ def test_a_batch_in_blocks_gives_the_same(small: Recommender, monkeypatch: pytes
     users = ["u1", "new", "u2", "u1", "u2"]
     rows = [small.encoder.encode(Row({"user_id": user}, k=k)) for k, user in enumerate(users, 1)]
     whole = list(small.answers(rows))
+    assert len(whole) == len(rows)
+    assert list(small.answers([])) == []
     batches: list[int] = []
     tower = small.tower
 

@@ -18,7 +18,7 @@ COLUMNS = ("title", "year")
 
 
 def read(body: object) -> Request:
-    return rows_of(body, LIMITS, FEATURES, COLUMNS)
+    return rows_of(body, LIMITS, FEATURES, COLUMNS, has_history=True)
 
 
 def test_a_plain_row() -> None:
@@ -113,6 +113,20 @@ def test_refuses_no_rows() -> None:
         ({"k": 5.0}, "k", "expected an integer from 1 to 20, got 5.0"),
         ({"k": "5"}, "k", "expected an integer from 1 to 20, got 5"),
         ({"instances": [{}, {"k": 0}]}, "instances[1].k", "expected an integer from 1 to 20, got 0"),
+        # The place is where the option stands, and no row is blamed for one that stands beside them.
+        ({"instances": [{}], "k": 0}, "k", "expected an integer from 1 to 20, got 0"),
+        ({"instances": [{"k": 1}], "k": 0}, "k", "expected an integer from 1 to 20, got 0"),
+        ({"instances": [{}], "parameters": {"k": 0}}, "parameters.k", "expected an integer from 1 to 20"),
+        ({"instances": [{}], "exclude": [None]}, "exclude[0]", "expected a string or an integer"),
+        ({"user_id": "1", "parameters": {"k": 0}}, "parameters.k", "expected an integer from 1 to 20, got 0"),
+        (
+            {"instances": [{}, {"parameters": {"k": 0}}], "k": 5},
+            "instances[1].parameters.k",
+            "expected an integer from 1 to 20, got 0",
+        ),
+        ({"parameters": {"exclude": [[]]}}, "parameters.exclude[0]", "expected a string or an integer"),
+        ({"parameters": {"exclude_history": 1}}, "parameters.exclude_history", "expected true or false"),
+        ({"parameters": {"fields": ["genre"]}}, "parameters.fields[0]", "expected one of title, year"),
         ({"exclude": "10"}, "exclude", "expected a list of item ids, got 10"),
         ({"exclude": {"10": 1}}, "exclude", "expected a list of item ids"),
         ({"exclude": ["10", None]}, "exclude[1]", "expected a string or an integer, got None"),
@@ -135,7 +149,28 @@ def test_names_field_value_and_what_was_expected(body: object, field: str, messa
 
 def test_refuses_a_column_where_there_is_none() -> None:
     with pytest.raises(FieldError, match="expected one of no columns, got title"):
-        rows_of({"fields": ["title"]}, LIMITS, FEATURES, ())
+        rows_of({"fields": ["title"]}, LIMITS, FEATURES, (), has_history=True)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"exclude_history": True}, "exclude_history"),
+        ({"parameters": {"exclude_history": True}}, "parameters.exclude_history"),
+        ({"instances": [{}], "exclude_history": True}, "exclude_history"),
+        ({"instances": [{}, {"exclude_history": True}]}, "instances[1].exclude_history"),
+    ],
+)
+def test_refuses_to_exclude_a_history_that_the_model_does_not_have(body: object, field: str) -> None:
+    with pytest.raises(FieldError) as caught:
+        rows_of(body, LIMITS, FEATURES, COLUMNS, has_history=False)
+    assert caught.value.field == field
+    assert str(caught.value) == f"{field}: expected false, as this model has no history, got True"
+    assert (
+        not rows_of({"exclude_history": False}, LIMITS, FEATURES, (), has_history=False)
+        .rows[0]
+        .exclude_history
+    )
 
 
 def test_refuses_more_than_the_limits_allow() -> None:
@@ -144,12 +179,17 @@ def test_refuses_more_than_the_limits_allow() -> None:
     with pytest.raises(LimitError, match=r"instances\[0\].exclude: at most 3 items, got 4") as caught:
         read({"instances": [{"exclude": ["1"] * 4}]})
     assert caught.value.field == "instances[0].exclude"
+    with pytest.raises(LimitError, match=r"^exclude: at most 3 items, got 4"):
+        read({"instances": [{}], "exclude": ["1"] * 4})
+    with pytest.raises(LimitError, match=r"^parameters\.exclude: at most 3 items, got 4"):
+        read({"parameters": {"exclude": ["1"] * 4}})
     assert len(read({"instances": [{"exclude": ["1"] * 3}] * 4}).rows) == 4
 
 
 def test_parses_what_torchserve_hands_over() -> None:
     item = {"user_id": b"007", "k": b"5", "exclude": b"[1]"}
-    assert parse_request(item, LIMITS, FEATURES, COLUMNS).rows == (Row({"user_id": "007"}, 5, (1,)),)
+    request = parse_request(item, LIMITS, FEATURES, COLUMNS, has_history=True)
+    assert request.rows == (Row({"user_id": "007"}, 5, (1,)),)
 
 
 def test_reserved_words_are_those_that_a_row_takes_for_itself() -> None:
@@ -180,7 +220,7 @@ def test_any_form_gives_rows_or_a_request_error(item: dict[str, object]) -> None
 
 def _gives_rows_or_a_request_error(item: dict[str, object]) -> None:
     try:
-        request = parse_request(item, LIMITS, FEATURES, COLUMNS)
+        request = parse_request(item, LIMITS, FEATURES, COLUMNS, has_history=True)
     except RequestError as error:
         assert 400 <= error.code < 500  # noqa: PT017
         assert str(error).isprintable()  # noqa: PT017
@@ -205,7 +245,7 @@ def test_a_limit_has_to_be_a_positive_integer(value: object) -> None:
 
 def test_the_default_k_is_never_above_the_largest_one() -> None:
     limits = Limits.from_config({"max_k": 4})
-    assert rows_of({"user_id": "1"}, limits, FEATURES, COLUMNS).rows[0].k == 4
+    assert rows_of({"user_id": "1"}, limits, FEATURES, COLUMNS, has_history=True).rows[0].k == 4
 
 
 def test_rows_are_frozen() -> None:

@@ -1,5 +1,6 @@
 """signature.json: comes back as it was written, and is refused when anything about it is wrong."""
 
+import errno
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -99,6 +100,23 @@ def test_notices_each_altered_or_missing_file(tmp_path: Path, name: str) -> None
         signature.verify_files(tmp_path)
     (tmp_path / name).unlink()
     with pytest.raises(ArtifactError, match=f"{name} is missing from {tmp_path.name}"):
+        signature.verify_files(tmp_path)
+
+
+def test_names_a_file_that_can_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    signature = with_files(tmp_path)
+    unreadable = tmp_path / "query.onnx"
+    opened = Path.open
+
+    def refuse(path: Path, *arguments: Any) -> Any:
+        if path == unreadable:  # tests may run as root, who may read everything
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *arguments)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(
+        ArtifactError, match=f"^query.onnx in {tmp_path.name} can't be read .Permission denied"
+    ):
         signature.verify_files(tmp_path)
 
 

@@ -1,6 +1,7 @@
 """Tokens and their indices."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.handlers.small import examples, json_values
-from torchtowers.handlers.encoders import UNKNOWN, Vocabulary, token_of
 from torchtowers.handlers.errors import ArtifactError
+from torchtowers.handlers.vocabulary import UNKNOWN, Vocabulary, token_of
 
 
 def test_known_tokens_begin_at_two() -> None:
@@ -23,6 +24,12 @@ def test_known_tokens_begin_at_two() -> None:
 def test_refuses_repeated_tokens() -> None:
     with pytest.raises(ValueError, match="3 tokens has 2 distinct"):
         Vocabulary(["a", "b", "a"])
+
+
+@pytest.mark.parametrize("token", [7, np.int64(7), None, b"a", ["a"]])
+def test_refuses_a_token_that_is_no_string(token: Any) -> None:
+    with pytest.raises(ValueError, match="tokens have to be strings, got "):
+        Vocabulary(["a", token])
 
 
 @pytest.mark.parametrize(
@@ -68,7 +75,7 @@ def test_comes_back_from_its_file(tmp_path_factory: pytest.TempPathFactory, toke
         (b'["\xff"]', "can't be read"),
         (b"[" * 100_000, "can't be read"),
         (b'{"a": 2}', "expected a JSON list of strings"),
-        (b'["a", 2]', "expected a JSON list of strings"),
+        (b'["a", 2]', "tokens have to be strings, got 2"),
         (b'["a", "a"]', "2 tokens has 1 distinct"),
     ],
 )

@@ -30,6 +30,9 @@ def test_complete_yaml_gives_the_same_configuration(tmp_path: Path) -> None:
         ("model", "dropout", 1.5, ["model.dropout", "got 1.5", "less than 1"]),
         ("model", "pooling", "max", ["model.pooling", "got max", "'mean' or 'sqrtn'"]),
         ("model", "query_hidden", "64", ["model.query_hidden", "got 64"]),
+        ("model", "query_hidden", [16, -5], ["model.query_hidden.1", "got -5", "greater than or equal to 1"]),
+        ("split", "seed", -1, ["split.seed", "got -1"]),
+        ("training", "dense_learning_rate", float("nan"), ["training.dense_learning_rate", "finite"]),
         ("data", "dataset", "movielens-1b", ["data.dataset", "got movielens-1b", "movielens-100k"]),
         ("evaluation", "accuracy_at", [10, 0], ["evaluation", "every k has to be at least 1"]),
     ],
@@ -106,3 +109,28 @@ def test_a_file_that_is_no_configuration(tmp_path: Path, text: str, said: str) -
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         load_config(tmp_path / "config.yaml")
+
+
+def test_numbers_are_read_as_people_write_them(tmp_path: Path) -> None:
+    config = load_config(str(SHIPPED), ["training.dense_learning_rate=1e-3", "model.temperature=2E-1"])
+    assert (config.training.dense_learning_rate, config.model.temperature) == (0.001, 0.2)
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("model: {dim: 3}\ndata: {dataset: x}\nmodel: {dim: 4}\n")
+    with pytest.raises(ConfigError, match=r"the key 'model' stands twice.*line 3"):
+        load_config(tmp_path / "config.yaml")
+
+
+def test_a_mapping_that_contains_itself_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("data: &a {dataset: *a}\n")
+    with pytest.raises(ConfigError, match="contains itself"):
+        load_config(tmp_path / "config.yaml")
+
+
+@pytest.mark.parametrize("name", ["a.b", "a/b", "", "k", "exclude"])
+def test_names_that_a_feature_cannot_have(name: str) -> None:
+    content = yaml.safe_load(yaml.safe_dump(CONFIG))
+    content["features"]["user"][name] = {"kind": "token"}
+    with pytest.raises(ConfigError, match="a feature can't be called"):
+        parse_config(content)

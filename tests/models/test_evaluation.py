@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from torchtowers.data.dataset import Interactions
+from torchtowers.models.errors import TrainingError
 from torchtowers.models.evaluation import Scorer, evaluate, popularity_scorer, rank_interactions
 
 
@@ -50,6 +51,11 @@ def test_figures_by_hand() -> None:
 def test_popularity_counts_training_interactions() -> None:
     scorer = popularity_scorer(interactions((0, 2), (1, 2), (1, 0)), items=3)
     assert scorer(np.array([0, 1])).tolist() == [[1, 0, 2], [1, 0, 2]]
+
+
+def test_scores_that_are_not_finite_are_no_result() -> None:
+    with pytest.raises(TrainingError, match="not finite"):
+        rank_interactions(fixed([[0.1, float("nan")]]), interactions((0, 0)), None)
 
 
 @settings(max_examples=30, deadline=None)

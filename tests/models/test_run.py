@@ -50,7 +50,7 @@ def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
     for ask, said in (
         (run.config, "is not a run"),
         (run.metrics, "torchtowers evaluate"),
-        (run.load_checkpoint, "no checkpoint yet"),
+        (run.load_checkpoint, "has no checkpoint: train anew"),
     ):
         with pytest.raises(RunError, match=said):
             ask()
@@ -103,3 +103,35 @@ def test_report_is_one_page_that_loads_nothing(trained: Trained) -> None:
     for tag in ("<script", "<link", "<img", "src="):
         assert tag not in html
     assert html == render_report(trained.run, trained.config, json.loads(json.dumps(metrics)))
+
+
+def test_a_folder_with_other_files_is_left_alone(tmp_path: Path, trained: Trained) -> None:
+    (tmp_path / "metrics.json").write_text("mine")
+    with pytest.raises(RunError, match="is in the way and is no run"):
+        Run(tmp_path).begin(trained.config, {})
+    assert (tmp_path / "metrics.json").read_text() == "mine"
+
+
+def test_beginning_anew_replaces_a_run_wholly(tmp_path: Path, trained: Trained) -> None:
+    run = Run(tmp_path / "run")
+    run.begin(trained.config, trained.dataset.vocabularies)
+    run.append_history({"epoch": 1})
+    run.begin(tiny_config(model={"dim": 5}), {"user_id": trained.dataset.vocabularies["user_id"]})
+    assert run.config().model.dim == 5
+    assert [path.name for path in (run.folder / "vocabularies").iterdir()] == ["user_id.json"]
+    assert run.history() == []
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_damaged_history_or_metrics_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "history.jsonl").write_text('{"epoch": 1}\n{"epo')
+    (tmp_path / "metrics.json").write_text("[]")
+    with pytest.raises(RunError, match=r"history\.jsonl is damaged"):
+        Run(tmp_path).history()
+    with pytest.raises(RunError, match=r"metrics\.json is damaged"):
+        Run(tmp_path).metrics()
+
+
+def test_files_have_the_rights_that_the_umask_leaves(trained: Trained) -> None:
+    rights = {path.stat().st_mode & 0o777 for path in trained.run.folder.iterdir() if path.is_file()}
+    assert len(rights) == 1

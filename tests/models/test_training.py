@@ -85,6 +85,21 @@ def test_a_line_of_history_without_its_checkpoint_is_cut_off_at_resume(tmp_path:
     assert resumed.run.history()[1]["loss"] != 0.0
 
 
+def test_a_run_that_is_killed_in_its_first_epoch_can_be_resumed(trained: Trained, tmp_path: Path) -> None:
+    class Killed(BaseException):
+        """As sudden as a kill: nothing is saved on its way."""
+
+    def kill(place: Progress) -> bool:
+        if place.step == 2:
+            raise Killed
+        return False
+
+    with pytest.raises(Killed):
+        fit_until(tmp_path / "run", kill)
+    resumed = fit_until(tmp_path / "run", None, resume=True)
+    assert weights(resumed) == weights(trained)
+
+
 def test_a_finished_run_has_nothing_to_resume(trained: Trained) -> None:
     with pytest.raises(RunError, match="is finished: there is nothing to resume"):
         trained.run.load_checkpoint()

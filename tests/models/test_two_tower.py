@@ -2,9 +2,10 @@ import numpy as np
 import torch
 
 from torchtowers.data.batches import Batches
+from torchtowers.handlers.encoders import TokenEncoder, Vocabulary
 from torchtowers.models.experiment import Trained
 from torchtowers.models.optimizers import SparseAndDense
-from torchtowers.models.two_tower import build_two_tower, to_tensors
+from torchtowers.models.two_tower import build_tower, build_two_tower, to_tensors
 
 
 def test_embeddings_have_length_one_and_end_in_one_and_the_bias(trained: Trained) -> None:
@@ -62,7 +63,7 @@ def test_a_step_changes_only_the_table_rows_of_its_batch(trained: Trained) -> No
     batch = next(Batches(dataset, 8, seed=0).epoch(0))
     model.compute_loss(batch).backward()  # type: ignore[no-untyped-call]
     optimizer.step(0)
-    name = "query_tower.tower.tables.user_id.weight"
+    name = "query_tower.tower.tables.feature_user_id.weight"
     changed = (model.state_dict()[name] != before[name]).any(1).nonzero().flatten().tolist()
     assert changed == sorted(set(batch.query["user_id"].tolist()))
     assert (
@@ -92,3 +93,12 @@ def build_tiny() -> torch.nn.Module:
     from torchtowers.models.embeddings import TokenEmbedding
 
     return torch.nn.ModuleDict({"table": TokenEmbedding(3, 2), "layer": torch.nn.Linear(2, 2)})
+
+
+def test_a_feature_may_be_called_what_a_module_is_called() -> None:
+    encoders = {
+        name: TokenEncoder(Vocabulary(["a"])) for name in ("type", "values", "items", "training", "forward")
+    }
+    tower = build_tower(encoders, key="type", embedding_dim=2, hidden=[], dim=3).eval()
+    inputs = {name: torch.tensor([2, 1]) for name in encoders}
+    assert tower(inputs).shape == (2, 3)

@@ -1,8 +1,10 @@
 import json
+from typing import Any
 
 import httpx
 import pytest
 
+from torchtowers.handlers.errors import BodyError
 from torchtowers.serving import Client, Server
 from torchtowers.serving.client import parse_answer
 from torchtowers.serving.errors import AnswerError, ServerNotRunningError, ServingError
@@ -116,14 +118,44 @@ def test_a_client_without_grpc_says_what_to_give() -> None:
         client.predict("echo", {}, grpc=True)
 
 
-def test_a_number_that_json_does_not_know_is_not_sent() -> None:
-    with Client("http://127.0.0.1:1") as client, pytest.raises(ValueError, match="JSON"):
-        client.predict("echo", {"age": float("nan")})
+def _nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (float("nan"), "Out of range float values are not JSON compliant"),
+        ({1, 2}, "Object of type set is not JSON serializable"),
+        ({(1, 2): 3}, "keys must be str, int, float, bool or None, not tuple"),
+        (_nested(20_000), "it is nested too deeply"),
+    ],
+    ids=["nan", "set", "key", "deep"],
+)
+def test_what_json_does_not_know_is_not_sent(value: Any, reason: str) -> None:
+    with Client("http://127.0.0.1:1") as client, pytest.raises(BodyError) as caught:
+        client.predict("echo", {"age": value})
+    assert str(caught.value).startswith(f"the request can't be sent as JSON ({reason}")
+    assert str(caught.value).isprintable()
+
+
+def test_a_server_that_failed_is_no_mistake_of_the_callers() -> None:
+    codes = {code: AnswerError("", code=code, type="").exit_code for code in (400, 404, 499, 500, 503, 504)}
+    assert codes == {400: 2, 404: 2, 499: 2, 500: 1, 503: 1, 504: 1}
 
 
 @pytest.mark.parametrize(
     ("content", "status", "error", "message"),
     [
+        (
+            b"[" * 100_000,
+            200,
+            ServingError,
+            f"echo: expected JSON for an answer, got b'{'[' * 36}...{'[' * 38}'",
+        ),
         (b"<html>", 502, AnswerError, "echo: status 502: <html>"),
         (b"\x80\x02", 200, ServingError, "echo: expected JSON for an answer, got b'\\x80\\x02'"),
         (b'{"detail": 1}', 418, AnswerError, 'echo: status 418: {"detail": 1}'),

@@ -2,8 +2,11 @@ import socket
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.servers import ROOT_CONFIG, free_ports_config
+from torchtowers.export.model_config import ServingConfig
+from torchtowers.handlers.request import Limits
 from torchtowers.serving.errors import ServingError
 from torchtowers.serving.ports import require_free_ports
 from torchtowers.serving.properties import read_properties
@@ -21,6 +24,21 @@ def test_the_projects_own() -> None:
 def test_every_line_of_the_projects_own_is_explained() -> None:
     for block in ROOT_CONFIG.read_text(encoding="utf-8").strip().split("\n\n"):
         assert block.startswith("# ")
+
+
+def test_what_goes_before_the_projects_own_is_told() -> None:
+    archive = yaml.safe_load(ServingConfig().to_yaml())
+    for block in ROOT_CONFIG.read_text(encoding="utf-8").split("\n\n"):
+        for setting, key in (("response", "responseTimeout"), ("startup", "startupTimeout")):
+            if f"default_{setting}_timeout=" in block:
+                assert key in block
+                assert str(archive[key]) in block.rpartition("\n")[0]
+
+
+def test_a_worker_is_never_killed_for_an_answer_of_ours() -> None:
+    allowed = int(read_properties(ROOT_CONFIG).values["max_response_size"])
+    assert Limits().max_answer_bytes < allowed
+    assert f"{Limits().max_answer_bytes // 1_000_000} MB" in ROOT_CONFIG.read_text(encoding="utf-8")
 
 
 def test_the_defaults_are_torchserves(tmp_path: Path) -> None:

@@ -181,6 +181,12 @@ def test_something_missing_is_told_before_anything_starts(store: Path, tmp_path:
     config = free_ports_config(tmp_path) if made == "config" else tmp_path / "none.properties"
     with pytest.raises(ServingError, match="no such"):
         start(store if made == "store" else tmp_path / "none", config=config, state=tmp_path / "state")
+    with pytest.raises(ServingError, match="no such"):  # paths may be texts
+        start(
+            str(store if made == "store" else tmp_path / "none"),
+            config=str(config),
+            state=str(tmp_path / "state"),
+        )
     assert not (tmp_path / "state").exists()
 
 

@@ -1,11 +1,15 @@
+import errno
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import platformdirs
 import pytest
 
-from torchtowers.serving.errors import ServingError
+from torchtowers.serving import Client, current_token, status, stop
+from torchtowers.serving.errors import ServerNotRunningError, ServingError
 from torchtowers.serving.state import Record, StateFolder
+from torchtowers.serving.tokens import Tokens
 
 
 def _record(folder: StateFolder) -> Record:
@@ -22,6 +26,10 @@ def _record(folder: StateFolder) -> Record:
         started="2025-01-01T00:00:00+00:00",
         tmp=str(folder.path / "tmp"),
     )
+
+
+def _read(state: Path) -> Record | None:
+    return StateFolder(state).read()
 
 
 def test_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +63,7 @@ def test_a_path_too_long_for_sockets_is_replaced(tmp_path: Path) -> None:
     assert not tmp.exists()
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"pid": 1}', "null"])
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"pid": 1}', "null", "[" * 100_000])
 def test_a_record_that_is_none(tmp_path: Path, text: str) -> None:
     folder = StateFolder(tmp_path)
     folder.record_file.write_text(text)
@@ -82,6 +90,71 @@ def test_a_lock_is_free_again_after_an_error(tmp_path: Path) -> None:
         folder.lock("start", wait=False),
     ):
         pass
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system lets nobody read a file: tests may run as root, who may read another user's."""
+
+    def refuse(path: Path, *arguments: object, **more: object) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+
+
+@pytest.mark.parametrize("ask", [status, stop, current_token, Client.from_state, _read])
+def test_a_path_that_is_no_folder(ask: Callable[..., object], tmp_path: Path) -> None:
+    file = tmp_path / "passwd"
+    file.write_text("")
+    with pytest.raises(ServingError) as caught:
+        ask(state=file)
+    assert str(caught.value) == (
+        f"{file}: can't read the state folder (Not a directory): name another one with --state or "
+        "TORCHTOWERS_STATE"
+    )
+
+
+@pytest.mark.usefixtures("refused")
+@pytest.mark.parametrize("ask", [status, stop, current_token, Client.from_state, _read])
+def test_a_folder_of_another_user(ask: Callable[..., object], tmp_path: Path) -> None:
+    with pytest.raises(
+        ServingError, match=r"can't read the state folder \(Permission denied\): name another"
+    ):
+        ask(state=tmp_path)
+
+
+@pytest.mark.usefixtures("refused")
+def test_keys_of_another_user(tmp_path: Path) -> None:
+    with pytest.raises(ServingError, match=f"^{tmp_path}: can't read the state folder .*Permission denied"):
+        Tokens(tmp_path, "http://127.0.0.1:1").current("inference")
+
+
+def test_a_record_that_can_not_be_written(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path)
+    folder.record_file.with_suffix(".tmp").mkdir()
+    with pytest.raises(ServingError, match=r"can't write the state folder \(Is a directory\)"):
+        folder.write(_record(folder))
+    folder.key_file.mkdir()
+    with pytest.raises(ServingError, match=r"can't write the state folder \("):
+        folder.clear(tmp_path / "tmp")
+    with pytest.raises(ServingError, match=r"can't write the state folder \("):
+        folder.prepare()
+
+
+def test_a_home_that_nobody_has() -> None:
+    with pytest.raises(
+        ServingError, match=r"^~nobody-of-that-name/s: can't find the state folder \(.*--state"
+    ):
+        StateFolder("~nobody-of-that-name/s")
+
+
+def test_a_folder_may_be_a_text(tmp_path: Path) -> None:
+    state = str(tmp_path / "state")
+    assert StateFolder(state).path == tmp_path / "state"
+    assert status(state) is None
+    for ask in (stop, Client.from_state, lambda state: current_token("inference", state)):
+        with pytest.raises(ServerNotRunningError, match=state):
+            ask(state)
 
 
 def test_a_folder_that_can_not_be_written(tmp_path: Path) -> None:

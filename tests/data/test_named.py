@@ -1,0 +1,10 @@
+from typing import get_args
+
+from torchtowers.data import named
+from torchtowers.data.config import DataConfig
+from torchtowers.data.fetch import DATASETS
+
+
+def test_every_place_knows_the_same_data_sets() -> None:
+    configured = set(get_args(DataConfig.model_fields["dataset"].annotation))
+    assert configured == set(DATASETS) == set(named._LOADERS)
