@@ -36,7 +36,6 @@ __all__ = [
     "fit_encoders",
     "ordered_table",
     "tokens_of",
-    "vocabulary_name",
 ]
 
 Column = NDArray[np.int64] | Ragged

