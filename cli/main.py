@@ -24,7 +24,7 @@ the whole way:
   torchtowers recommend movielens '{"user_id": "196"}' -k 5 --fields title
   torchtowers serve stop
 
-exit codes: 0 success, 1 a check that failed, 2 a mistake of the caller's, 130 interrupted
+exit codes: 0 success, 1 a check or a server that failed, 2 a mistake of the caller's, 130 interrupted
 """
 
 
