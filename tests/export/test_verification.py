@@ -59,12 +59,12 @@ def test_good_artifact_is_compared_in_full(trained: Trained, artifact: Path) -> 
 @pytest.mark.parametrize(
     ("side", "parameter", "row"),
     [
-        ("query", "tower.tables.history.weight", None),
-        ("query", "tower.tables.user_id.weight", UNKNOWN),
-        ("query", "tower.tables.gender.weight", MISSING),
-        ("query", "tower.tables.age.weight", 1),
-        ("candidate", "tower.tables.item_id.weight", UNKNOWN),
-        ("candidate", "tower.tables.genres.weight", 3),
+        ("query", "tower.tables.feature_history.weight", None),
+        ("query", "tower.tables.feature_user_id.weight", UNKNOWN),
+        ("query", "tower.tables.feature_gender.weight", MISSING),
+        ("query", "tower.tables.feature_age.weight", 1),
+        ("candidate", "tower.tables.feature_item_id.weight", UNKNOWN),
+        ("candidate", "tower.tables.feature_genres.weight", 3),
         ("candidate", "bias.weight", UNKNOWN),
     ],
 )
@@ -98,7 +98,7 @@ def test_only_a_difference_above_the_tolerance_is_refused(
 
 
 def test_nan_is_no_agreement(trained: Trained, copy: Path) -> None:
-    add_to_torchscript(copy, "query", "tower.tables.gender.weight", MISSING, float("nan"))
+    add_to_torchscript(copy, "query", "tower.tables.feature_gender.weight", MISSING, float("nan"))
     sign_again(copy)
     with pytest.raises(VerificationError, match="by inf"):
         verify(copy, trained.model, trained.dataset)
