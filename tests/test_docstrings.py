@@ -5,6 +5,7 @@ import importlib
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.test_layout import ROOT, SOURCES
 
@@ -13,7 +14,9 @@ from tests.test_layout import ROOT, SOURCES
 def test_examples_give_what_they_show(path: Path) -> None:
     name = ".".join(("torchtowers", *path.relative_to(ROOT).with_suffix("").parts))
     module = importlib.import_module(name.removesuffix(".__init__"))
-    failed, _ = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+    # An example may take `import torch` for granted, as its reader does.
+    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    failed, _ = doctest.testmod(module, extraglobs={"torch": torch}, optionflags=flags)
     assert failed == 0
 
 
