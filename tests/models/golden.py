@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["FOLDER", "Case", "cases", "load"]
+__all__ = ["FOLDER", "Case", "assert_close", "cases", "load"]
 
 # Another folder of the same format can be tested instead of the one shipped.
 FOLDER = Path(os.environ.get("GOLDEN_DIR") or Path(__file__).parents[1] / "golden")
@@ -25,14 +25,14 @@ class Case:
         inputs: The arguments of the call (`in/…`); text as arrays of strings.
         params: The weights (`param/…`), kernels in Keras's layout `[in, out]`.
         outputs: Results and gradients (`out/…`).
-        raises: The error that the original raised, `None` if it gave a result.
+        raises: Class and text of the error that the original raised, `None` if it gave a result.
     """
 
     config: dict[str, Any]
     inputs: dict[str, Any]
     params: dict[str, Any]
     outputs: dict[str, Any]
-    raises: Any
+    raises: list[str] | None
 
 
 def cases(*prefixes: str) -> list[str]:
@@ -59,6 +59,12 @@ def load(name: str) -> Case:
         outputs=groups["out"],
         raises=described["raises"],
     )
+
+
+def assert_close(actual: Tensor | None, expected: Tensor) -> None:
+    """Hold a result or a gradient to 1e-5."""
+    assert actual is not None, "there is no gradient"
+    torch.testing.assert_close(actual.detach(), expected, rtol=1e-5, atol=1e-5)
 
 
 def _tensor(value: np.ndarray[Any, Any]) -> Tensor | np.ndarray[Any, Any]:

@@ -1,0 +1,70 @@
+"""Dense layers, one after the other."""
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor, nn
+
+__all__ = ["MLP"]
+
+
+class MLP(nn.Module):
+    """A multi-layer perceptron: TFRS's `layers.blocks.MLP`.
+
+    Kernels start as Keras's do, Glorot uniform with biases of zero.
+
+    Args:
+        in_dim: Width of the input.
+        units: Widths of the layers, the output's last.
+        use_bias: Whether the layers have biases.
+        activation: Makes the module after each layer but the last; `None` for none.
+        final_activation: The same for the last layer.
+
+    Raises:
+        ValueError: There is no layer, or a width is below 1.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        units: Sequence[int],
+        *,
+        use_bias: bool = True,
+        activation: Callable[[], nn.Module] | None = nn.ReLU,
+        final_activation: Callable[[], nn.Module] | None = None,
+    ) -> None:
+        super().__init__()
+        if not units:
+            raise ValueError("units is empty: name the width of one layer at least")
+        if min(in_dim, *units) < 1:
+            raise ValueError(f"widths must be at least 1, got in_dim {in_dim} and units {list(units)}")
+        layers: list[nn.Module] = []
+        for position, (width, following) in enumerate(zip([in_dim, *units], units, strict=False), start=1):
+            layers.append(_linear(width, following, bias=use_bias))
+            after = activation if position < len(units) else final_activation
+            if after is not None:
+                layers.append(after())
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the layers.
+
+        Args:
+            x: `[batch, in_dim]`; further dimensions in between are kept.
+
+        Returns:
+            `[batch, units[-1]]`.
+
+        Example:
+            >>> MLP(13, [64, 32, 1], final_activation=nn.Sigmoid)(torch.ones(4, 13)).shape
+            torch.Size([4, 1])
+        """
+        y: Tensor = self.layers(x)
+        return y
+
+
+def _linear(width: int, units: int, *, bias: bool) -> nn.Linear:
+    linear = nn.Linear(width, units, bias=bias)
+    nn.init.xavier_uniform_(linear.weight)
+    if bias:
+        nn.init.zeros_(linear.bias)
+    return linear
