@@ -7,6 +7,7 @@ from torchtowers.models.embed_reduce import EmbedReduce
 from torchtowers.models.experiment import Trained, evaluate_run, open_run, train
 from torchtowers.models.mlp import MLP
 from torchtowers.models.multi_layer_dcn import MultiLayerDCN
+from torchtowers.models.ranking import Ranking
 from torchtowers.models.retrieval import Retrieval
 from torchtowers.models.run import Run
 from torchtowers.models.towers import Tower
@@ -18,6 +19,7 @@ __all__ = [
     "DotInteraction",
     "EmbedReduce",
     "MultiLayerDCN",
+    "Ranking",
     "Retrieval",
     "Run",
     "RunConfig",
