@@ -1,0 +1,81 @@
+"""The index over batches answers as the one in memory, however the batches are cut."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from tests.models.test_brute_force import searches
+from torchtowers.models.brute_force import BruteForce
+from torchtowers.models.index import ExactIndex
+from torchtowers.models.streaming import Streaming
+
+
+@given(searches(), st.lists(st.integers(0, 12)))
+def test_streaming_equals_brute_force_for_any_batches(
+    case: tuple[Tensor, list[Any], Tensor, int, list[list[Any]]], cuts: list[int]
+) -> None:
+    candidates, ids, queries, k, exclude = case
+    edges = sorted({0, len(ids)} | {min(cut, len(ids)) for cut in cuts})
+    parts = [slice(first, last) for first, last in pairwise(edges)]
+    index = Streaming([(ids[part], candidates[part]) for part in parts])
+    whole = BruteForce(candidates, ids)
+    for excluded in (exclude, None):
+        found, expected = index.search(queries, k, excluded), whole.search(queries, k, excluded)
+        assert found.pairs() == expected.pairs()
+        assert found.scores.tolist() == expected.scores.tolist()
+        assert found.ids.tolist() == expected.ids.tolist()
+
+
+def test_rows_are_numbered_through_the_batches() -> None:
+    index = Streaming([(None, torch.tensor([[1.0], [5.0]])), (None, torch.tensor([[3.0]]))])
+    assert index.search(torch.ones(1, 1), 3).ids.tolist() == [[1, 2, 0]]
+
+
+def test_a_function_starts_anew_at_each_search() -> None:
+    read = []
+
+    def batches() -> Iterator[tuple[list[str], Tensor]]:
+        read.append(1)
+        yield ["a", "b"], torch.tensor([[1.0], [2.0]])
+        yield [], torch.empty(0, 1)
+
+    index = Streaming(batches)
+    for _ in range(2):
+        assert index.search(torch.ones(1, 1), 1).pairs() == [[("b", 2.0)]]
+    assert len(read) == 2
+
+
+def test_an_iterator_is_refused() -> None:
+    with pytest.raises(TypeError, match="a generator, which can be read only once"):
+        Streaming((None, torch.ones(1, 1)) for _ in range(3))
+
+
+def test_no_batches_give_empty_answers() -> None:
+    assert Streaming([]).search(torch.ones(2, 1), 3, [["a"], []]).pairs() == [[], []]
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    query = torch.ones(1, 2)
+    with pytest.raises(ValueError, match="3 candidates and 2 ids"):
+        Streaming([(["a", "b"], torch.ones(3, 2))]).search(query, 1)
+    with pytest.raises(ValueError, match=r"\[queries, 3\], got \[1, 2\]"):
+        Streaming([(None, torch.ones(3, 3))]).search(query, 1)
+    with pytest.raises(ValueError, match=r"\[candidates, dim\], got \[3\]"):
+        Streaming([(None, torch.ones(3))]).search(query, 1)
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        Streaming([]).search(query, 0)
+
+
+def test_it_is_exact_and_can_be_read_through() -> None:
+    index = Streaming([(["a"], torch.ones(1, 1)), (["b"], torch.zeros(1, 1))])
+    assert isinstance(index, ExactIndex)
+    assert [(ids.tolist(), rows.tolist()) for ids, rows in index.blocks()] == [
+        (["a"], [[1.0]]),
+        (["b"], [[0.0]]),
+    ]
