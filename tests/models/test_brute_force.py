@@ -238,3 +238,9 @@ def test_it_is_exact_and_can_be_read_through() -> None:
     assert [(ids.tolist(), rows.tolist()) for ids, rows in index.blocks()] == [
         (["a", "b", "c"], [[0.0], [1.0], [2.0]])
     ]
+
+
+def test_answers_are_those_of_keras_rs() -> None:
+    case = load("krs_brute_force_retrieval")
+    found = BruteForce(case.inputs["candidates"]).search(case.inputs["queries"], case.config["k"])
+    assert_found(found, case.outputs["scores"], case.outputs["ids"])

@@ -97,6 +97,33 @@ def test_sampling_correction_is_that_of_tfrs() -> None:
     torch.testing.assert_close(corrected, case.outputs["logits"], rtol=1e-5, atol=1e-5)
 
 
+def test_hard_negatives_are_those_of_keras_rs() -> None:
+    case = load("krs_hard_negative_mining")
+    logits, labels = mine_hard_negatives(case.inputs["logits"], case.inputs["labels"], 2)
+    ours, theirs = logits.sort(1).values, case.outputs["logits"].sort(1).values
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        (logits * labels).sum(1), (case.outputs["logits"] * case.outputs["labels"]).sum(1)
+    )
+
+
+def test_sampling_correction_is_that_of_keras_rs() -> None:
+    case = load("krs_sampling_probability_correction")
+    corrected = correct_sampling(case.inputs["logits"], case.inputs["p"])
+    torch.testing.assert_close(corrected, case.outputs["logits"], rtol=1e-5, atol=1e-5)
+
+
+def test_accidental_hits_of_keras_rs_are_not_removed_and_ours_are() -> None:
+    """Keras-RS 0.4.0 adds 1e-40 where a large negative number is meant, so it removes nothing."""
+    case = load("krs_remove_accidental_hits")
+    logits, labels, ids = (case.inputs[name] for name in ("logits", "labels", "candidate_ids"))
+    torch.testing.assert_close(case.outputs["logits"], logits)
+    assert (labels.argmax(1) == torch.arange(len(labels))).all()
+    same = (ids[None, :] == ids[: len(labels), None]) & (labels == 0)
+    assert same.any()
+    assert (torch.isneginf(remove_accidental_hits(logits, ids)) == same).all()
+
+
 def test_values_worked_out_by_hand() -> None:
     """From TFRS's own tests of the task."""
     queries = torch.tensor([[1.0, 2, 3], [2, 3, 4]])
