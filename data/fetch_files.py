@@ -2,25 +2,24 @@
 
 import errno
 import fcntl
-import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from torchtowers.data.errors import ChecksumError, DataError
+from torchtowers.handlers.signature import sha256_of
 
-__all__ = ["FULL", "check_sha256", "disk_errors", "locked", "sha256_of", "write_whole"]
+__all__ = ["FULL", "check_sha256", "disk_errors", "locked", "sha256_if_there", "write_whole"]
 
 # EFBIG: a limit on the size of a file, as `ulimit -f` sets it, is met.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def sha256_of(path: Path) -> str | None:
+def sha256_if_there(path: Path) -> str | None:
     """Give the hex sha256 of a file's bytes, or None where there is no such file."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except FileNotFoundError:
         return None
 
@@ -31,7 +30,7 @@ def check_sha256(path: Path, expected: str, origin: str) -> None:
     Raises:
         ChecksumError: Its sha256 is another; the file is gone.
     """
-    found = sha256_of(path)
+    found = sha256_if_there(path)
     if found != expected:
         path.unlink(missing_ok=True)
         raise ChecksumError(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from torchtowers.data.errors import ChecksumError
-from torchtowers.data.fetch_files import sha256_of
+from torchtowers.data.fetch_files import sha256_if_there
 from torchtowers.data.fetch_source import DatasetFile, NamedDataset
 
 __all__ = ["SUMS", "accepted_sums", "format_sums", "unverified"]
@@ -47,7 +47,7 @@ def unverified(dataset: NamedDataset, folder: Path) -> dict[str, str | None]:
         The sha256 found, or None where there is no file, by the file's name; empty when all is well.
     """
     kept = _read_sums(folder)
-    found = {file: sha256_of(folder / file.name) for file in dataset.files}
+    found = {file: sha256_if_there(folder / file.name) for file in dataset.files}
     return {file.name: sha for file, sha in found.items() if not _matches(file, sha, kept)}
 
 

@@ -1,10 +1,8 @@
 """From a run to an artifact directory: towers, index, encoders, signature; verified before it is there."""
 
 import json
-import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +29,7 @@ from torchtowers.handlers.signature import (
 from torchtowers.handlers.strings import StringTable
 from torchtowers.models.evaluation import embed_candidates
 from torchtowers.models.experiment import Trained
+from torchtowers.models.versions import installed_versions
 
 __all__ = ["FORMATS", "export_artifact"]
 
@@ -107,15 +106,15 @@ def _write(
         columns=columns,
         towers=towers,
         onnx_opset=OPSET if "onnx" in formats else None,
-        versions=_versions(),
+        versions=installed_versions("numpy", "onnx", "onnxruntime", "torch", "torchtowers"),
         files=_hashes(folder),
     )
     # Verification reads the signature back, as serving will.
     signature.write(folder)
     log("verifying every file against the trained model")
     comparisons = verify(folder, model, dataset)
-    _write_report(folder, comparisons)
-    replace(signature, files=_hashes(folder)).write(folder)
+    report = _write_report(folder, comparisons)
+    replace(signature, files={**signature.files, report.name: sha256_of(report)}).write(folder)
     return comparisons
 
 
@@ -195,26 +194,18 @@ def _tower_spec(table: EntityTable, dataset: Dataset, lookup: Mapping[str, str])
     return TowerSpec(table.key, tuple(features), lookup)
 
 
-def _write_report(folder: Path, comparisons: Sequence[Comparison]) -> None:
+def _write_report(folder: Path, comparisons: Sequence[Comparison]) -> Path:
     report = {
         "tolerance": TOLERANCE,
         "largest_difference": max(comparison.difference for comparison in comparisons),
         "comparisons": [vars(comparison) for comparison in comparisons],
     }
-    (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    path = folder / "report.json"
+    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    return path
 
 
 def _hashes(folder: Path) -> dict[str, str]:
     """Give the sha256 of every file but the signature, which holds them."""
     files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
     return {name: sha256_of(path) for name, path in files.items() if name != FILE_NAME}
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for name in ("numpy", "onnx", "onnxruntime", "torch", "torchtowers"):
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return versions

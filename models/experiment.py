@@ -1,10 +1,8 @@
 """From a configuration to a finished run, and from a run back to its data and model."""
 
-import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import torch
 
 from torchtowers.data.dataset import Dataset, prepare
 from torchtowers.data.named import load_tables
+from torchtowers.handlers.encoders import Vocabulary
 from torchtowers.models.config import RunConfig
 from torchtowers.models.errors import RunError
 from torchtowers.models.evaluation import evaluate, model_scorer, popularity_scorer
@@ -19,6 +18,7 @@ from torchtowers.models.report import render_report
 from torchtowers.models.run import Run
 from torchtowers.models.training import fit
 from torchtowers.models.two_tower import TwoTower, build_two_tower
+from torchtowers.models.versions import installed_versions
 
 __all__ = ["Trained", "build_model", "evaluate_run", "open_run", "train"]
 
@@ -163,7 +163,7 @@ def _check_place(run: Run, config: RunConfig, *, resume: bool, overwrite: bool) 
         )
 
 
-def _dataset(config: RunConfig, log: Log, vocabularies: Any) -> Dataset:
+def _dataset(config: RunConfig, log: Log, vocabularies: Mapping[str, Vocabulary] | None) -> Dataset:
     tables = load_tables(config.data.dataset, log)
     dataset = prepare(tables, config.data, config.split, config.features, vocabularies)
     log(
@@ -199,12 +199,7 @@ def _evaluate(trained: Trained) -> dict[str, Any]:
         "validation": len(dataset.validation),
         "test": len(dataset.test),
     }
-    metrics["versions"] = _versions()
+    metrics["versions"] = installed_versions("numpy", "torch", "torchtowers")
     trained.run.save_metrics(metrics)
     trained.run.save_report(render_report(trained.run, config, metrics))
     return metrics
-
-
-def _versions() -> dict[str, str]:
-    packages = {name: version(name) for name in ("numpy", "torch", "torchtowers")}
-    return {"python": platform.python_version(), **packages}

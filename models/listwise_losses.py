@@ -1,8 +1,9 @@
 """Listwise losses: the likelihood of the whole order of a list; the numbers are those of Keras-RS 0.4."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from torchtowers.models.list_loss import ListLoss
 from torchtowers.models.lists import as_lists
 from torchtowers.models.reduction import reduce
 
@@ -74,7 +75,7 @@ def _list_weights(sample_weight: Tensor, losses: Tensor) -> Tensor:
     )
 
 
-class ListMLELoss(nn.Module):
+class ListMLELoss(ListLoss):
     """`list_mle_loss` with its temperature and reduction.
 
     Args:
@@ -86,20 +87,4 @@ class ListMLELoss(nn.Module):
         0.6931
     """
 
-    def __init__(self, *, temperature: float = 1.0, reduction: str = "mean") -> None:
-        super().__init__()
-        self.temperature = temperature
-        self.reduction = reduction
-
-    def forward(
-        self, scores: Tensor, labels: Tensor, mask: Tensor | None = None, sample_weight: Tensor | None = None
-    ) -> Tensor:
-        """Compute the loss; shapes as in `list_mle_loss`."""
-        return list_mle_loss(
-            scores,
-            labels,
-            mask=mask,
-            sample_weight=sample_weight,
-            temperature=self.temperature,
-            reduction=self.reduction,
-        )
+    function = staticmethod(list_mle_loss)

@@ -13,8 +13,8 @@ def correct_sampling(logits: Tensor, probability: Tensor) -> Tensor:
     """Subtract the log of each candidate's sampling probability, clipped to [1e-6, 1] (logQ correction).
 
     Args:
-        logits: `[queries, candidates]`.
-        probability: `[candidates]`, or one for each logit.
+        logits: `[queries, candidates]`, or any shape with a probability for each logit.
+        probability: `[candidates]`, or the shape of the logits.
     """
     return logits - torch.log(probability.clamp(1e-6, 1.0))
 

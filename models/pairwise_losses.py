@@ -5,8 +5,9 @@ All functions have one signature; the classes carry temperature and reduction, u
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from torchtowers.models.list_loss import ListLoss
 from torchtowers.models.lists import as_lists, item_weights
 from torchtowers.models.reduction import reduce
 
@@ -150,14 +151,7 @@ def _reduce_pairs(
     return reduce(losses.view_as(scores), reduction)
 
 
-class _PairwiseLoss(nn.Module):
-    def __init__(self, *, temperature: float = 1.0, reduction: str = "mean") -> None:
-        super().__init__()
-        self.temperature = temperature
-        self.reduction = reduction
-
-
-class PairwiseHingeLoss(_PairwiseLoss):
+class PairwiseHingeLoss(ListLoss):
     """`pairwise_hinge_loss` with its temperature and reduction.
 
     Example:
@@ -165,21 +159,10 @@ class PairwiseHingeLoss(_PairwiseLoss):
         2.5
     """
 
-    def forward(
-        self, scores: Tensor, labels: Tensor, mask: Tensor | None = None, sample_weight: Tensor | None = None
-    ) -> Tensor:
-        """Compute the loss; shapes as in `pairwise_hinge_loss`."""
-        return pairwise_hinge_loss(
-            scores,
-            labels,
-            mask=mask,
-            sample_weight=sample_weight,
-            temperature=self.temperature,
-            reduction=self.reduction,
-        )
+    function = staticmethod(pairwise_hinge_loss)
 
 
-class PairwiseLogisticLoss(_PairwiseLoss):
+class PairwiseLogisticLoss(ListLoss):
     """`pairwise_logistic_loss` with its temperature and reduction.
 
     Example:
@@ -187,21 +170,10 @@ class PairwiseLogisticLoss(_PairwiseLoss):
         1.0635
     """
 
-    def forward(
-        self, scores: Tensor, labels: Tensor, mask: Tensor | None = None, sample_weight: Tensor | None = None
-    ) -> Tensor:
-        """Compute the loss; shapes as in `pairwise_hinge_loss`."""
-        return pairwise_logistic_loss(
-            scores,
-            labels,
-            mask=mask,
-            sample_weight=sample_weight,
-            temperature=self.temperature,
-            reduction=self.reduction,
-        )
+    function = staticmethod(pairwise_logistic_loss)
 
 
-class PairwiseSoftZeroOneLoss(_PairwiseLoss):
+class PairwiseSoftZeroOneLoss(ListLoss):
     """`pairwise_soft_zero_one_loss` with its temperature and reduction.
 
     Example:
@@ -209,21 +181,10 @@ class PairwiseSoftZeroOneLoss(_PairwiseLoss):
         0.5
     """
 
-    def forward(
-        self, scores: Tensor, labels: Tensor, mask: Tensor | None = None, sample_weight: Tensor | None = None
-    ) -> Tensor:
-        """Compute the loss; shapes as in `pairwise_hinge_loss`."""
-        return pairwise_soft_zero_one_loss(
-            scores,
-            labels,
-            mask=mask,
-            sample_weight=sample_weight,
-            temperature=self.temperature,
-            reduction=self.reduction,
-        )
+    function = staticmethod(pairwise_soft_zero_one_loss)
 
 
-class PairwiseMeanSquaredError(_PairwiseLoss):
+class PairwiseMeanSquaredError(ListLoss):
     """`pairwise_mean_squared_error` with its reduction; the temperature changes nothing.
 
     Example:
@@ -231,15 +192,4 @@ class PairwiseMeanSquaredError(_PairwiseLoss):
         9.0
     """
 
-    def forward(
-        self, scores: Tensor, labels: Tensor, mask: Tensor | None = None, sample_weight: Tensor | None = None
-    ) -> Tensor:
-        """Compute the loss; shapes as in `pairwise_hinge_loss`."""
-        return pairwise_mean_squared_error(
-            scores,
-            labels,
-            mask=mask,
-            sample_weight=sample_weight,
-            temperature=self.temperature,
-            reduction=self.reduction,
-        )
+    function = staticmethod(pairwise_mean_squared_error)

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from torchtowers.models.losses import correct_sampling, mine_hard_negatives, remove_accidental_hits
+from torchtowers.models.reduction import reduce
 
 __all__ = ["Retrieval"]
 
@@ -107,9 +108,7 @@ class Retrieval(nn.Module):
         losses = self.loss(logits, positives)
         if sample_weight is not None:
             losses = losses * sample_weight.reshape(losses.shape)
-        if self.reduction == "none":
-            return losses
-        return losses.sum() if self.reduction == "sum" else losses.mean()
+        return reduce(losses, self.reduction)
 
 
 def _scores(queries: Tensor, candidates: Tensor) -> Tensor:

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from torchtowers.models.losses import correct_sampling
+
 __all__ = ["bpr", "cosine_contrastive", "sampled_softmax"]
 
 
@@ -58,8 +60,8 @@ def sampled_softmax(
             "sampled_softmax needs the probabilities of the positive and of the negatives, or neither"
         )
     if positive_probability is not None and negative_probability is not None:
-        positive = positive - positive_probability.clamp(1e-6, 1.0).log()
-        negatives = negatives - negative_probability.clamp(1e-6, 1.0).log()
+        positive = correct_sampling(positive, positive_probability)
+        negatives = correct_sampling(negatives, negative_probability)
     if mask is not None:
         negatives = negatives.masked_fill(~mask, float("-inf"))
     logits = torch.cat([positive[:, None], negatives], dim=1)
