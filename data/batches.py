@@ -21,13 +21,16 @@ class Batch:
         candidate: The candidate tower's inputs, likewise.
         items: Each pair's item as a row of the catalogue, int64 `[batch]`.
         probability: How likely an item is to be drawn into a batch: its part of the training pairs,
-            float32 `[batch]`.
+            float32 `[batch]`; without it, the loss is not corrected for the items' popularity.
+        users: Each pair's user as a row of its table, int64 `[batch]`; needed where the loss looks for users
+            that are drawn twice.
     """
 
     query: dict[str, NDArray[np.int64]]
     candidate: dict[str, NDArray[np.int64]]
     items: NDArray[np.int64]
-    probability: NDArray[np.float32]
+    probability: NDArray[np.float32] | None = None
+    users: NDArray[np.int64] | None = None
 
 
 class Batches:
@@ -70,4 +73,4 @@ class Batches:
             # An example whose target is part of its own input teaches the tower to repeat the input.
             history = query[dataset.history]
             history[history == items[:, None] + FIRST_TOKEN] = MISSING
-        return Batch(query, dataset.items.take(items), items, self._probability[items])
+        return Batch(query, dataset.items.take(items), items, self._probability[items], users)

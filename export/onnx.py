@@ -138,6 +138,8 @@ def _quiet() -> Iterator[None]:
             warnings.simplefilter("ignore", FutureWarning)
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.filterwarnings("ignore", message="# The axis name")
+            # Of every nn.GRU, whose weights are kept a second time for cuDNN.
+            warnings.filterwarnings("ignore", message="The tensor attributes .*_flat_weights")
             yield
     finally:
         logger.setLevel(level)

@@ -18,8 +18,9 @@ from torchtowers.handlers.encoders import Encoder
 from torchtowers.handlers.recommender import Recommender
 from torchtowers.handlers.runtime import load_tower
 from torchtowers.handlers.signature import Signature
+from torchtowers.models.batch_tensors import to_tensors
 from torchtowers.models.evaluation import embed_candidates
-from torchtowers.models.two_tower import TwoTower, to_tensors
+from torchtowers.models.two_tower import TwoTower
 
 __all__ = ["BATCH_SIZES", "TOLERANCE", "Comparison", "verify"]
 

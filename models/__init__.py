@@ -1,42 +1,215 @@
-"""Towers, tasks, layers, training and evaluation."""
+"""Towers, tasks, layers, losses, metrics, indexes, optimizers, training and evaluation."""
 
 from torchtowers.models.brute_force import BruteForce
-from torchtowers.models.clippy_adagrad import ClippyAdagrad
-from torchtowers.models.config import RunConfig, load_config
+from torchtowers.models.calibration import Calibration
+from torchtowers.models.callbacks import Callback, EarlyStopping
+from torchtowers.models.catalogue_metrics import CatalogueMetrics
+from torchtowers.models.clippy_adagrad import ClippyAdagrad, shrink_by_references
+from torchtowers.models.composite_optimizer import CompositeOptimizer
+from torchtowers.models.config import RunConfig, TrainingConfig, load_config, parse_config
+from torchtowers.models.coverage import CatalogueCoverage
 from torchtowers.models.cross import Cross
+from torchtowers.models.cross_batch_memory import CrossBatchMemory
+from torchtowers.models.dcn import CrossNetwork, build_dcn
+from torchtowers.models.dlrm import build_dlrm
 from torchtowers.models.dot_interaction import DotInteraction
 from torchtowers.models.embed_reduce import EmbedReduce
+from torchtowers.models.embeddings import ListEmbedding, TokenEmbedding
+from torchtowers.models.errors import ConfigError, RunError, TrainingError
+from torchtowers.models.evaluation import evaluate, model_scorer, popularity_scorer
 from torchtowers.models.experiment import Trained, evaluate_run, open_run, train
 from torchtowers.models.factorized_top_k import FactorizedTopK
+from torchtowers.models.faiss_index import Faiss
+from torchtowers.models.frequency import StreamingFrequency
+from torchtowers.models.gru import GRUEncoder
+from torchtowers.models.id_tower import IdTower
+from torchtowers.models.in_batch_softmax import in_batch_softmax
+from torchtowers.models.index import ExactIndex, Index, TopK
+from torchtowers.models.lazy_adam import LazyAdam
+from torchtowers.models.listwise_losses import ListMLELoss, list_mle_loss
+from torchtowers.models.losses import (
+    correct_sampling,
+    mine_hard_negatives,
+    remove_accidental_hits,
+    remove_duplicate_queries,
+)
+from torchtowers.models.matrix_factorization import (
+    FactorTower,
+    MatrixFactorization,
+    build_matrix_factorization,
+)
+from torchtowers.models.mixed_negatives import MixedNegatives, mixed_probability
 from torchtowers.models.mlp import MLP
 from torchtowers.models.multi_layer_dcn import MultiLayerDCN
+from torchtowers.models.multi_task import MultiTask, build_multi_task
+from torchtowers.models.normalized_entropy import NormalizedEntropy
+from torchtowers.models.optimizers import build_optimizer
+from torchtowers.models.pairwise_losses import (
+    PairwiseHingeLoss,
+    PairwiseLogisticLoss,
+    PairwiseMeanSquaredError,
+    PairwiseSoftZeroOneLoss,
+    pairwise_hinge_loss,
+    pairwise_logistic_loss,
+    pairwise_mean_squared_error,
+    pairwise_soft_zero_one_loss,
+)
+from torchtowers.models.per_user_auc import PerUserAUC
+from torchtowers.models.pointwise_losses import (
+    BinaryCrossentropy,
+    MeanSquaredError,
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    mean_squared_error,
+)
+from torchtowers.models.popularity_bias import PopularityBias
 from torchtowers.models.ranking import Ranking
+from torchtowers.models.ranking_metrics import (
+    DCG,
+    NDCG,
+    MeanAveragePrecision,
+    MeanReciprocalRank,
+    PrecisionAtK,
+    RecallAtK,
+)
+from torchtowers.models.ranking_model import RankingModel
 from torchtowers.models.retrieval import Retrieval
+from torchtowers.models.row_wise_adagrad import RowWiseAdagrad
 from torchtowers.models.run import Run
+from torchtowers.models.sampled_losses import (
+    BPR,
+    CosineContrastive,
+    SampledSoftmax,
+    bpr,
+    cosine_contrastive,
+    sampled_softmax,
+)
+from torchtowers.models.schedules import warmup_and_decay
+from torchtowers.models.self_attention import SelfAttentiveEncoder
+from torchtowers.models.sequential_two_tower import (
+    HistoryTower,
+    SequentialTwoTower,
+    build_gru4rec,
+    build_sasrec,
+)
+from torchtowers.models.sparse_adagrad import SparseAdagrad
+from torchtowers.models.stacked_embedding import StackedEmbedding
 from torchtowers.models.streaming import Streaming
 from torchtowers.models.towers import Tower
-from torchtowers.models.two_tower import TwoTower, build_two_tower
+from torchtowers.models.training import BatchSource, Trainable, fit
+from torchtowers.models.two_tower import TwoTower, build_tower, build_two_tower
+from torchtowers.models.unified_embedding import UnifiedEmbedding
+from torchtowers.models.weights import load_weights, weights_of
 
 __all__ = [
+    "BPR",
+    "DCG",
     "MLP",
+    "NDCG",
+    "BatchSource",
+    "BinaryCrossentropy",
     "BruteForce",
+    "Calibration",
+    "Callback",
+    "CatalogueCoverage",
+    "CatalogueMetrics",
     "ClippyAdagrad",
+    "CompositeOptimizer",
+    "ConfigError",
+    "CosineContrastive",
     "Cross",
+    "CrossBatchMemory",
+    "CrossNetwork",
     "DotInteraction",
+    "EarlyStopping",
     "EmbedReduce",
+    "ExactIndex",
+    "FactorTower",
     "FactorizedTopK",
+    "Faiss",
+    "GRUEncoder",
+    "HistoryTower",
+    "IdTower",
+    "Index",
+    "LazyAdam",
+    "ListEmbedding",
+    "ListMLELoss",
+    "MatrixFactorization",
+    "MeanAveragePrecision",
+    "MeanReciprocalRank",
+    "MeanSquaredError",
+    "MixedNegatives",
     "MultiLayerDCN",
+    "MultiTask",
+    "NormalizedEntropy",
+    "PairwiseHingeLoss",
+    "PairwiseLogisticLoss",
+    "PairwiseMeanSquaredError",
+    "PairwiseSoftZeroOneLoss",
+    "PerUserAUC",
+    "PopularityBias",
+    "PrecisionAtK",
     "Ranking",
+    "RankingModel",
+    "RecallAtK",
     "Retrieval",
+    "RowWiseAdagrad",
     "Run",
     "RunConfig",
+    "RunError",
+    "SampledSoftmax",
+    "SelfAttentiveEncoder",
+    "SequentialTwoTower",
+    "SparseAdagrad",
+    "StackedEmbedding",
     "Streaming",
+    "StreamingFrequency",
+    "TokenEmbedding",
+    "TopK",
     "Tower",
+    "Trainable",
     "Trained",
+    "TrainingConfig",
+    "TrainingError",
     "TwoTower",
+    "UnifiedEmbedding",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "bpr",
+    "build_dcn",
+    "build_dlrm",
+    "build_gru4rec",
+    "build_matrix_factorization",
+    "build_multi_task",
+    "build_optimizer",
+    "build_sasrec",
+    "build_tower",
     "build_two_tower",
+    "correct_sampling",
+    "cosine_contrastive",
+    "evaluate",
     "evaluate_run",
+    "fit",
+    "in_batch_softmax",
+    "list_mle_loss",
     "load_config",
+    "load_weights",
+    "mean_squared_error",
+    "mine_hard_negatives",
+    "mixed_probability",
+    "model_scorer",
     "open_run",
+    "pairwise_hinge_loss",
+    "pairwise_logistic_loss",
+    "pairwise_mean_squared_error",
+    "pairwise_soft_zero_one_loss",
+    "parse_config",
+    "popularity_scorer",
+    "remove_accidental_hits",
+    "remove_duplicate_queries",
+    "sampled_softmax",
+    "shrink_by_references",
     "train",
+    "warmup_and_decay",
+    "weights_of",
 ]

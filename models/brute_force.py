@@ -1,30 +1,22 @@
 """The exact index over candidates in memory; TFRS's `layers.factorized_top_k.BruteForce`."""
 
-from collections.abc import Hashable, Iterator, Sequence
-from functools import cached_property
-from itertools import chain
-from typing import Any
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from torchtowers.models.index import (
-    Ids,
-    TopK,
-    check_candidates,
-    check_search,
-    id_array,
-    python_ids,
-    take_ids,
-    top_columns,
-)
+from torchtowers.models.best_rows import BestRows, Limits
+from torchtowers.models.id_table import IdTable
+from torchtowers.models.index import Ids, TopK, check_candidates, check_search, id_array, take_ids
+from torchtowers.models.index_files import IndexFiles, new_folder
 
 __all__ = ["BruteForce"]
 
-_SCORES_AT_ONCE = 1 << 20
-_QUERIES_AT_ONCE = 32
+_KIND = "BruteForce"
 _PLACES_AT_ONCE = 1 << 19
 _ROWS_AT_ONCE = 1 << 12
 
@@ -35,8 +27,10 @@ class BruteForce:
     Excluded candidates are masked before the best are chosen, so they never come back and k + exclusions may
     exceed the number of candidates. Equal scores come by row, the lower first, as in TFRS.
 
+    A search that runs while candidates are added, removed or updated may see some of the change.
+
     Args:
-        candidates: `[candidates, dim]`, finite.
+        candidates: `[candidates, dim]`, finite; never written to.
         ids: The candidates' ids, any hashable values; their rows where left out. Candidates may share an id.
 
     Raises:
@@ -46,47 +40,156 @@ class BruteForce:
         >>> index = BruteForce(torch.tensor([[1.0], [3.0], [2.0]]), ids=["a", "b", "c"])
         >>> index.search(torch.tensor([[1.0]]), k=2, exclude=[["b"]]).pairs()
         [[('c', 2.0), ('a', 1.0)]]
+        >>> index.add(torch.tensor([[4.0]]), ["d"])
+        >>> index.search(torch.tensor([[1.0]]), k=2, include=[["a", "d"]]).pairs()
+        [[('d', 4.0), ('a', 1.0)]]
     """
 
     is_exact = True
 
     def __init__(self, candidates: Tensor, ids: Ids | None = None) -> None:
-        self.candidates = candidates.detach()
-        self.ids = np.arange(len(candidates)) if ids is None else id_array(ids)
-        check_candidates(self.candidates, self.ids)
+        check_candidates(candidates, None)
+        names = np.arange(len(candidates)) if ids is None else id_array(ids)
+        check_candidates(candidates, names)
+        self._rows = candidates.detach()
+        self._table = IdTable(names)
+        self._may_write = False
 
     def __len__(self) -> int:
-        return len(self.candidates)
+        return len(self._table)
 
-    def search(self, queries: Tensor, k: int, exclude: Sequence[Ids] | None = None) -> TopK:
+    @property
+    def candidates(self) -> Tensor:
+        """The embeddings, `[candidates, dim]`."""
+        return self._rows[: len(self)]
+
+    @property
+    def ids(self) -> NDArray[Any]:
+        """The candidates' ids, `[candidates]`; int64 where all are integers, otherwise Python objects."""
+        return self._table.ids
+
+    def search(
+        self,
+        queries: Tensor,
+        k: int,
+        exclude: Sequence[Ids] | None = None,
+        include: Sequence[Ids | None] | None = None,
+    ) -> TopK:
         """Give for each query its best k candidates.
 
         Args:
             queries: `[queries, dim]`.
             k: How many each query wants; fewer candidates give shorter answers.
             exclude: For each query the ids that it must not get; ids that are no candidates are ignored.
+            include: For each query the only ids that it may get, or None where it may get all.
 
         Raises:
             TypeError: A text stands where a list of ids is expected.
-            ValueError: The queries' shape, k or the number of exclusion lists does not fit.
+            ValueError: The queries' shape, k or the number of lists of ids does not fit.
         """
-        check_search(queries, k, self.candidates.size(1), exclude)
-        scores = queries.new_empty(len(queries), min(k, len(self)))
-        rows = torch.empty(scores.shape, dtype=torch.int64, device=scores.device)
-        step = max(_QUERIES_AT_ONCE, _SCORES_AT_ONCE // max(1, len(self)))
-        with torch.no_grad():
-            for first in range(0, len(queries), step):
-                part = slice(first, first + step)
-                every = queries[part] @ self.candidates.T
-                if exclude is not None:
-                    self._mask(every, exclude[part])
-                scores[part], rows[part] = top_columns(every, k)
-        return TopK(scores, take_ids(self.ids, rows, scores))
+        check_search(queries, k, self._rows.size(1), exclude, include)
+        limits = self._limits(exclude, include)
+        candidates = self.candidates
+        rows = None if limits is None else _all_that_may_come(limits, len(queries))
+        if limits is None or rows is None or len(rows) > len(self) // 4:
+            rows = None
+        else:
+            candidates, limits = candidates[torch.from_numpy(rows).to(candidates.device)], limits.among(rows)
+        best = BestRows(queries, k)
+        best.add(candidates, limits)
+        scores, found = best.found()
+        if rows is not None:
+            found = torch.from_numpy(rows).to(found.device)[found]
+            short = min(k, len(self)) - scores.size(1)
+            scores = nn.functional.pad(scores, (0, short), value=-torch.inf)
+            found = nn.functional.pad(found, (0, short))
+        return TopK(scores, take_ids(self.ids, found, scores))
+
+    def add(self, embeddings: Tensor, ids: Ids) -> None:
+        """Append candidates.
+
+        Args:
+            embeddings: `[rows, dim]`.
+            ids: `[rows]`, none of which is in the index yet.
+
+        Raises:
+            ValueError: The shapes don't fit, or an id is given twice or in the index already.
+        """
+        self._check_rows(embeddings, ids)
+        first = len(self)
+        self._table.add(ids)
+        if len(self) > len(self._rows):
+            # Half as much again, so that a row added is copied a bounded number of times.
+            capacity = max(len(self), len(self._rows) * 3 // 2)
+            grown = self._rows.new_empty(capacity, self._rows.size(1))
+            grown[:first] = self._rows[:first]
+            self._rows, self._may_write = grown, True
+        self._rows[first : len(self)] = embeddings.detach()
+
+    def remove(self, ids: Ids) -> None:
+        """Remove candidates, all that have one of the ids; the last ones move to their places.
+
+        Raises:
+            ValueError: An id is unknown or given twice.
+        """
+        free, moved = self._table.remove(ids)
+        self._write(free, self._rows[torch.from_numpy(moved).to(self._rows.device)])
+
+    def update(self, embeddings: Tensor, ids: Ids) -> None:
+        """Give candidates other embeddings.
+
+        Args:
+            embeddings: `[rows, dim]`.
+            ids: `[rows]`, each in the index.
+
+        Raises:
+            ValueError: The shapes don't fit, or an id is unknown, given twice or shared by candidates.
+        """
+        self._check_rows(embeddings, ids)
+        self._write(self._table.known_rows(ids), embeddings)
+
+    def to(self, device: torch.device | str) -> Self:
+        """Give the index on another device, itself where it is there already, as `Tensor.to` does."""
+        if self._rows.device == torch.empty(0, device=device).device:
+            return self
+        return type(self)(self.candidates.to(device), self.ids)
+
+    def save(self, folder: Path | str) -> None:
+        """Write the index to a new folder, of which nothing is there until all is.
+
+        Raises:
+            FileExistsError: The folder is there already.
+            TypeError: An id is neither text nor an integer, or NumPy has no such type of embeddings.
+        """
+        with new_folder(Path(folder)) as files:
+            files.save_array("embeddings", self.candidates)
+            files.save_ids(self.ids)
+            files.save_header(_KIND, {"size": len(self), "dimension": self._rows.size(1)})
+
+    @classmethod
+    def load(cls, folder: Path | str, *, mmap: bool = True) -> Self:
+        """Read what `save` wrote.
+
+        Args:
+            folder: The folder.
+            mmap: Map the embeddings rather than read them: processes on one machine share them, and those
+                that a process changes later are copied for it alone. The files are never written to.
+
+        Raises:
+            ValueError: A file is missing, malformed or does not fit the others.
+        """
+        files = IndexFiles(Path(folder))
+        header = files.load_header(_KIND, {"size": int, "dimension": int})
+        embeddings = files.load_array("embeddings", (header["size"], header["dimension"]), mmap=mmap)
+        index = cls(embeddings, files.load_ids(header["size"]))
+        # The mapping is private, so that what is written stays in this process.
+        index._may_write = True
+        return index
 
     @property
     def has_unique_ids(self) -> bool:
         """Whether every candidate has an id of its own."""
-        return len(self._rows) == len(self)
+        return self._table.is_unique
 
     def places(self, queries: Tensor, ids: Ids) -> tuple[Tensor, Tensor]:
         """Give where `search` would put each query's own candidate, 0 for first, without sorting the others.
@@ -102,10 +205,10 @@ class BruteForce:
         Raises:
             ValueError: Candidates share an id, or the queries' shape or the number of ids does not fit.
         """
-        check_search(queries, 1, self.candidates.size(1), None)
+        check_search(queries, 1, self._rows.size(1))
         if not self.has_unique_ids:
             raise ValueError("some candidates share an id, so that an id has no one place: use search")
-        rows = torch.tensor([self._rows.get(name, (-1,))[0] for name in python_ids(ids)], dtype=torch.int64)
+        rows = torch.from_numpy(self._table.row_of_each(ids))
         if len(rows) != len(queries):
             raise ValueError(f"there are {len(queries)} queries and {len(rows)} ids of their candidates")
         places = torch.full((2, len(queries)), len(self), device=queries.device)
@@ -128,21 +231,28 @@ class BruteForce:
             part = slice(first, first + _ROWS_AT_ONCE)
             yield self.ids[part], self.candidates[part]
 
-    def _mask(self, scores: Tensor, exclude: Sequence[Ids]) -> None:
-        rows = [
-            list(chain.from_iterable(self._rows.get(identifier, ()) for identifier in python_ids(ids)))
-            for ids in exclude
-        ]
-        positions = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
-        columns = np.fromiter(chain.from_iterable(rows), dtype=np.int64)
-        scores[torch.from_numpy(positions), torch.from_numpy(columns)] = -torch.inf
+    def _limits(self, exclude: Sequence[Ids] | None, include: Sequence[Ids | None] | None) -> Limits | None:
+        return Limits.of(
+            None if exclude is None else [self._table.rows(ids) for ids in exclude],
+            None if include is None else [None if ids is None else self._table.rows(ids) for ids in include],
+        )
 
-    @cached_property
-    def _rows(self) -> dict[Hashable, tuple[int, ...]]:
-        rows: dict[Hashable, tuple[int, ...]] = {}
-        for row, identifier in enumerate(self.ids.tolist()):
-            rows[identifier] = (*rows.get(identifier, ()), row)
-        return rows
+    def _check_rows(self, embeddings: Tensor, ids: Ids) -> None:
+        check_candidates(embeddings, id_array(ids))
+        if embeddings.size(1) != self._rows.size(1):
+            raise ValueError(
+                f"candidates have to be [rows, {self._rows.size(1)}], got {list(embeddings.shape)}"
+            )
+
+    def _write(self, rows: NDArray[np.int64], embeddings: Tensor) -> None:
+        if not self._may_write:
+            self._rows, self._may_write = self._rows.clone(), True
+        self._rows[torch.from_numpy(rows).to(self._rows.device)] = embeddings.detach().to(self._rows)
+
+
+def _all_that_may_come(limits: Limits, queries: int) -> NDArray[np.int64] | None:
+    """Give the rows that are included for some query, None where a query may get all."""
+    return np.unique(limits.included[0]) if len(limits.restricted) == queries else None
 
 
 def _places(scores: Tensor, rows: Tensor, flags: Tensor) -> Tensor:

@@ -4,12 +4,14 @@ Sources: TFRS `experimental.optimizers.ClippyAdagrad`; Tang et al. 2023, "Improv
 Stability for Multitask Ranking Models in Recommender Systems".
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, overload
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import Optimizer, ParamsT
+from torch.optim.optimizer import ParamsT
+
+from torchtowers.models.row_optimizer import RowOptimizer
 
 __all__ = ["ClippyAdagrad", "shrink_by_references"]
 
@@ -58,7 +60,7 @@ def shrink_by_references(
     return tensor * scale, scale
 
 
-class ClippyAdagrad(Optimizer):
+class ClippyAdagrad(RowOptimizer):
     """Adagrad with one clipping factor for each parameter: a step never changes a weight by too large a part.
 
     Unlike `torch.optim.Adagrad`, a step is scaled by the accumulator from before its own gradient, so that a
@@ -115,58 +117,27 @@ class ClippyAdagrad(Optimizer):
             "absolute_threshold": absolute_threshold,
             "epsilon": epsilon,
         }
-        for name, value in defaults.items():
-            if value < 0:
-                raise ValueError(f"{name} has to be 0 or more, got {value}")
         flags = {
             "clip_accumulator_update": clip_accumulator_update,
             "use_standard_accumulator_update": use_standard_accumulator_update,
         }
-        super().__init__(params, defaults | flags)
+        super().__init__(params, defaults | flags, positive=tuple(defaults))
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Take one step.
+    def initial_state(self, parameter: Tensor, group: dict[str, Any]) -> dict[str, Tensor]:
+        """Give one value an element, and the factor of no clipping."""
+        return {
+            "accumulator": torch.full_like(parameter, group["initial_accumulator_value"]),
+            "clipping_factor": parameter.new_ones(()),
+        }
 
-        Args:
-            closure: Computes the loss again and returns it.
-
-        Raises:
-            ValueError: A sparse gradient has more than one sparse dimension.
-        """
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        with torch.no_grad():
-            for group in self.param_groups:
-                for parameter in group["params"]:
-                    if parameter.grad is not None:
-                        self._update(parameter, parameter.grad, group)
-        return loss
-
-    def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[parameter]
-        if not state:
-            state["accumulator"] = torch.full_like(parameter, group["initial_accumulator_value"])
-        accumulator = state["accumulator"]
-        if not gradient.is_sparse:
-            delta, accumulated, state["clipping_factor"] = _clipped(parameter, gradient, accumulator, group)
-            parameter.sub_(delta)
-            accumulator.copy_(accumulated)
-            return
-        if gradient.sparse_dim() != 1:
-            raise ValueError(f"a sparse gradient needs 1 sparse dimension, got {gradient.sparse_dim()}")
-        gradient = gradient.coalesce()
-        rows = gradient.indices()[0]
-        delta, accumulated, state["clipping_factor"] = _clipped(
-            parameter[rows], gradient.values(), accumulator[rows], group
-        )
-        parameter.index_add_(0, rows, delta, alpha=-1)
-        accumulator.index_copy_(0, rows, accumulated)
+    def update(
+        self, weights: Tensor, gradient: Tensor, state: dict[str, Tensor], group: dict[str, Any]
+    ) -> None:
+        """Take one step of some rows; see `RowOptimizer.update`."""
+        delta, accumulated, factor = _clipped(weights, gradient, state["accumulator"], group)
+        weights.sub_(delta)
+        state["accumulator"].copy_(accumulated)
+        state["clipping_factor"].copy_(factor)
 
 
 def _clipped(

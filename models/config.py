@@ -21,9 +21,18 @@ from torchtowers.data.config import (
 )
 from torchtowers.data.errors import shorten
 from torchtowers.models.errors import ConfigError
+from torchtowers.models.optimizers import EmbeddingOptimizer
 from torchtowers.models.yaml_loader import load_yaml
 
-__all__ = ["EvaluationConfig", "ModelConfig", "RunConfig", "TrainingConfig", "load_config", "parse_config"]
+__all__ = [
+    "EarlyStoppingConfig",
+    "EvaluationConfig",
+    "ModelConfig",
+    "RunConfig",
+    "TrainingConfig",
+    "load_config",
+    "parse_config",
+]
 
 Rate = Field(default=0.0, ge=0, lt=1)
 
@@ -45,6 +54,21 @@ class ModelConfig(Section):
     item_bias: bool = True
     temperature: float = Field(default=1.0, gt=0)
     remove_accidental_hits: bool = True
+    remove_duplicate_queries: bool = False
+
+
+class EarlyStoppingConfig(Section):
+    """When training ends before its last epoch; the run then has the best epoch's weights.
+
+    Args:
+        metric: A figure of history.jsonl, such as `validation/top_100_accuracy`, or `loss`.
+        patience: Epochs in which it has not become better, after which training ends.
+        mode: Whether larger (`max`) or smaller (`min`) is better.
+    """
+
+    metric: str
+    patience: int = Field(default=3, ge=1)
+    mode: Literal["max", "min"] = "max"
 
 
 class TrainingConfig(Section):
@@ -53,22 +77,40 @@ class TrainingConfig(Section):
     Args:
         epochs: Passes over the training pairs.
         batch_size: Pairs a step; each pair's negatives are the other items of its batch.
-        embedding_learning_rate: Of the tables, updated sparsely by Adam (only the rows a batch names).
+        accumulate: Batches a step; their gradients are averaged, also over fewer at an epoch's end.
+        embedding_optimizer: Of the tables; changes only the rows a batch names. `lazy_adam`, or with less
+            state `sparse_adagrad` (one value an element) or `row_wise_adagrad` (one value a row).
+        embedding_learning_rate: Of the tables.
         dense_learning_rate: Of the layers, by AdamW.
         weight_decay: Of the layers.
         warmup: Part of the steps over which the learning rates rise from 0.
         final_learning_rate: Part of the learning rates that is left at the last step; they fall linearly.
+        max_gradient_norm: Larger gradients, all parameters' taken together, are scaled to this norm; None
+            leaves them as they are.
+        early_stopping: Ends training when a figure no longer becomes better; None goes through all epochs.
+        device: `cpu`, or `cuda` for the current GPU.
+        precision: `float32`, or `bf16` for bfloat16 where torch's autocast takes it for safe; weights stay
+            float32. Meant for GPUs; few CPUs are faster with it.
+        compile: Whether torch.compile translates the computation of the loss, which takes a while at the
+            beginning, and needs a C++ compiler on the CPU. Table lookups stay as they are.
         seed: Of initial values, shuffles and dropout; two runs with one seed and as many threads are equal.
         threads: Of torch's operations on the CPU; None leaves it to torch, which takes every core.
     """
 
     epochs: int = Field(default=10, ge=1)
     batch_size: int = Field(default=1024, ge=2)
+    accumulate: int = Field(default=1, ge=1)
+    embedding_optimizer: EmbeddingOptimizer = "lazy_adam"
     embedding_learning_rate: float = Field(default=0.01, gt=0)
     dense_learning_rate: float = Field(default=0.001, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
     warmup: float = Field(default=0.0, ge=0, lt=1)
     final_learning_rate: float = Field(default=1.0, ge=0, le=1)
+    max_gradient_norm: float | None = Field(default=None, gt=0)
+    early_stopping: EarlyStoppingConfig | None = None
+    device: Literal["cpu", "cuda"] = "cpu"
+    precision: Literal["float32", "bf16"] = "float32"
+    compile: bool = False
     seed: int = Field(default=1, ge=0, lt=2**63)
     threads: int | None = Field(default=None, ge=1)
 
@@ -78,7 +120,8 @@ class EvaluationConfig(Section):
 
     Args:
         accuracy_at: The ks of top-k accuracy: the part of the pairs whose item is among the k best.
-        ranking_at: The ks of Recall and NDCG, means over users.
+        ranking_at: The ks of recall, NDCG, precision, MRR, MAP and hit rate, means over users, and of the
+            catalogue's coverage.
     """
 
     accuracy_at: tuple[int, ...] = (1, 5, 10, 50, 100)
@@ -179,6 +222,7 @@ _SECTIONS: dict[str, type[Section]] = {
     "features": FeaturesConfig,
     "model": ModelConfig,
     "training": TrainingConfig,
+    "training.early_stopping": EarlyStoppingConfig,
     "evaluation": EvaluationConfig,
 }
 _FEATURES: dict[str, type[Section]] = {
@@ -200,7 +244,7 @@ def _explain(error: ValidationError) -> str:
     first = found[0]
     # A feature's place holds the kind that was chosen for it; a person knows it by its name only.
     place = [str(part) for part in first["loc"]]
-    section = _SECTIONS.get(place[0] if len(place) > 1 else "", RunConfig)
+    section = _SECTIONS.get(".".join(place[:-1])) or _SECTIONS.get(place[0], RunConfig)
     if len(place) > 3 and place[0] == "features":
         section = _FEATURES.get(place[3], section)
         del place[3]

@@ -25,6 +25,9 @@ class TokenEmbedding(nn.Module):
         std: Standard deviation of the initial values.
     """
 
+    # Its gradient is sparse; the optimizers of training go by this.
+    sparse = True
+
     def __init__(self, size: int, dim: int, *, unknown_rate: float = 0.0, std: float = 0.05) -> None:
         super().__init__()
         self.unknown_rate = unknown_rate
@@ -58,6 +61,9 @@ class ListEmbedding(nn.Module):
         list_dropout: In training, how often a whole list is left out, so that an answer without it is learnt.
         std: Standard deviation of the initial values.
     """
+
+    # As for TokenEmbedding.
+    sparse = True
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
 """Evaluation over the whole catalogue: every item competes, none is sampled.
 
-An interaction's rank is the number of items that score higher than its own; equal scores count for it, as in
+An interaction's place is the number of items that score higher than its own; equal scores count for it, as in
 TFRS's `FactorizedTopK`, which matters for popularity only. With seen items excluded, the items that the user
-has in training don't compete. Source of NDCG: Järvelin & Kekäläinen 2002.
+has in training don't compete.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,12 +10,18 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from torchtowers.data.dataset import Dataset, Interactions
+from torchtowers.models.batch_tensors import to_tensors
+from torchtowers.models.catalogue_metrics import FIGURES, catalogue_figures
+from torchtowers.models.coverage import CatalogueCoverage
 from torchtowers.models.errors import TrainingError
-from torchtowers.models.two_tower import TwoTower, to_tensors
+from torchtowers.models.index import top_columns
+from torchtowers.models.places import places_by_score
+from torchtowers.models.two_tower import TwoTower
 
-__all__ = ["embed_candidates", "evaluate", "model_scorer", "popularity_scorer", "rank_interactions"]
+__all__ = ["embed_candidates", "evaluate", "model_scorer", "popularity_scorer"]
 
 Scorer = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 
@@ -38,72 +44,83 @@ def evaluate(
         interactions: What should be ranked high.
         seen: What the users have in training.
         accuracy_at: The ks of `top_k_accuracy`, a mean over interactions.
-        ranking_at: The ks of `recall@k` and `ndcg@k`, means over the users that have interactions.
+        ranking_at: The ks of `CatalogueMetrics`' figures, means over the users that have interactions, and of
+            `coverage@k`, the share of items that are among the first k of any of these users.
 
     Returns:
         Each figure twice: with seen items excluded under its own name, included under `name/seen_included`.
-    """
-    figures = {}
-    for suffix, excluded in (("", seen), ("/seen_included", None)):
-        ranks = rank_interactions(scorer, interactions, excluded)
-        for k in accuracy_at:
-            figures[f"top_{k}_accuracy{suffix}"] = float((ranks < k).mean())
-        for k in ranking_at:
-            figures[f"recall@{k}{suffix}"], figures[f"ndcg@{k}{suffix}"] = _per_user(
-                interactions.users, ranks, k
-            )
-    return figures
-
-
-def rank_interactions(
-    scorer: Scorer, interactions: Interactions, excluded: Interactions | None
-) -> NDArray[np.int64]:
-    """Give the rank of each interaction's item among all items, 0 for the first; int64 `[interactions]`.
-
-    Args:
-        scorer: See `evaluate`.
-        interactions: The pairs to rank.
-        excluded: Pairs whose items don't compete for their users.
 
     Raises:
         TrainingError: A score is not finite.
     """
-    ranks = np.empty(len(interactions), dtype=np.int64)
-    order = np.argsort(interactions.users, kind="stable")
-    users, begins = np.unique(interactions.users[order], return_index=True)
-    ends = np.append(begins[1:], len(order))
+    excluded, included = (_Totals(accuracy_at, ranking_at) for _ in range(2))
+    wanted, known = _ByUser(interactions), _ByUser(seen)
+    users = np.unique(interactions.users)
     for first in range(0, len(users), _USERS_AT_ONCE):
-        chunk = slice(first, first + _USERS_AT_ONCE)
-        scores = scorer(users[chunk])
-        if not np.isfinite(scores).all():
+        chunk = users[first : first + _USERS_AT_ONCE]
+        scores = torch.tensor(scorer(chunk))
+        if not scores.isfinite().all():
             raise TrainingError(
                 "the model gives scores that are not finite: train it with lower learning rates"
             )
-        if excluded is not None:
-            _mask(scores, users[chunk], excluded)
-        for row, (begin, end) in enumerate(zip(begins[chunk], ends[chunk], strict=True)):
-            pairs = order[begin:end]
-            items = interactions.items[pairs]
-            own = scores[row, items][:, None]
-            ranks[pairs] = (scores[row] > own).sum(1)
-    return ranks
+        rows, items = wanted.pairs(chunk)
+        included.add(scores, rows, items)
+        scores[known.pairs(chunk)] = -torch.inf
+        excluded.add(scores, rows, items)
+    return {
+        **excluded.figures(),
+        **{f"{name}/seen_included": value for name, value in included.figures().items()},
+    }
 
 
-def _mask(scores: NDArray[np.float32], users: NDArray[np.int64], excluded: Interactions) -> None:
-    row_of = np.full(max(users.max(initial=0), excluded.users.max(initial=0)) + 1, -1, dtype=np.int64)
-    row_of[users] = np.arange(len(users))
-    rows = row_of[excluded.users]
-    scores[rows[rows >= 0], excluded.items[rows >= 0]] = -np.inf
+class _Totals:
+    """Sums of the figures over chunks of users."""
+
+    def __init__(self, accuracy_at: Sequence[int], ranking_at: Sequence[int]) -> None:
+        self.accuracy_at, self.ranking_at = (tuple(dict.fromkeys(ks)) for ks in (accuracy_at, ranking_at))
+        self.hits = torch.zeros(len(self.accuracy_at), dtype=torch.float64)
+        self.sums = torch.zeros(len(FIGURES), len(self.ranking_at), dtype=torch.float64)
+        self.interactions, self.users = 0, 0
+        self.coverage: CatalogueCoverage | None = None
+
+    def add(self, scores: Tensor, rows: Tensor, items: Tensor) -> None:
+        """Add users' scores `[users, items]`, and the cells that should be high, int64 `[interactions]`."""
+        places = places_by_score(scores, rows, items)
+        self.interactions += len(places)
+        self.hits += (places[:, None] < torch.tensor(self.accuracy_at)).sum(0)
+        users, width = scores.shape
+        self.users += users
+        if self.ranking_at:
+            self.sums += catalogue_figures(places, rows, users, width, self.ranking_at).sum(2)
+            self.coverage = self.coverage or CatalogueCoverage(width, self.ranking_at)
+            best, columns = top_columns(scores, max(self.ranking_at))
+            self.coverage.update(columns.masked_fill(best.isneginf(), -1))
+
+    def figures(self) -> dict[str, float]:
+        """Give the figures by name."""
+        hits = zip(self.accuracy_at, self.hits, strict=True)
+        figures = {f"top_{k}_accuracy": float(count / self.interactions) for k, count in hits}
+        covered = self.coverage.compute() if self.coverage else {}
+        for place, k in enumerate(self.ranking_at):
+            for name, total in zip(FIGURES, self.sums[:, place], strict=True):
+                figures[f"{name}@{k}"] = float(total / self.users)
+            figures[f"coverage@{k}"] = float(covered[f"coverage@{k}"])
+        return figures
 
 
-def _per_user(users: NDArray[np.int64], ranks: NDArray[np.int64], k: int) -> tuple[float, float]:
-    """Give the means over users of Recall@k and NDCG@k."""
-    _, user, totals = np.unique(users, return_inverse=True, return_counts=True)
-    hit = ranks < k
-    gains = np.where(hit, 1.0 / np.log2(ranks + 2.0), 0.0)
-    hits = np.bincount(user, weights=hit)
-    ideal = np.cumsum(1.0 / np.log2(np.arange(k) + 2.0))[np.minimum(totals, k) - 1]
-    return float((hits / totals).mean()), float((np.bincount(user, weights=gains) / ideal).mean())
+class _ByUser:
+    """Interactions in the order of their users, to find those of some."""
+
+    def __init__(self, interactions: Interactions) -> None:
+        order = np.argsort(interactions.users, kind="stable")
+        self.users, self.items = interactions.users[order], interactions.items[order]
+
+    def pairs(self, users: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Give for each interaction of these users the user's place among them, and the item."""
+        begins, ends = (np.searchsorted(self.users, users, side) for side in ("left", "right"))
+        rows = np.repeat(np.arange(len(users)), ends - begins)
+        items = np.concatenate([self.items[begin:end] for begin, end in zip(begins, ends, strict=True)])
+        return torch.from_numpy(rows), torch.from_numpy(items)
 
 
 def embed_candidates(model: TwoTower, dataset: Dataset) -> NDArray[np.float32]:

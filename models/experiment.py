@@ -8,11 +8,13 @@ from typing import Any
 
 import torch
 
+from torchtowers.data.batches import Batches
 from torchtowers.data.dataset import Dataset, prepare
 from torchtowers.data.named import load_tables
 from torchtowers.handlers.encoders import Vocabulary
+from torchtowers.models.callbacks import Callback
 from torchtowers.models.config import RunConfig
-from torchtowers.models.errors import RunError
+from torchtowers.models.errors import ConfigError, RunError
 from torchtowers.models.evaluation import evaluate, model_scorer, popularity_scorer
 from torchtowers.models.report import render_report
 from torchtowers.models.run import Run
@@ -66,34 +68,30 @@ def train(
     Raises:
         RunError: There is a run already and neither `resume` nor `overwrite` is set, or there is nothing to
             resume, or the run to resume has another configuration.
+        ConfigError: Early stopping looks at the validation part, and there is none.
         DataError: The data can't be read or does not fit the configuration.
     """
     run = Run(out)
     _check_place(run, config, resume=resume, overwrite=overwrite)
     dataset = _dataset(config, log, run.vocabularies() if resume else None)
+    _check_early_stopping(config, dataset)
     torch.manual_seed(config.training.seed)
     model = build_model(config, dataset)
     if not resume:
         run.begin(config, dataset.vocabularies)
-
-    def after_epoch(_epoch: int) -> dict[str, float]:
-        if not len(dataset.validation):
-            return {}
-        figures = _measure(config, dataset, model, "validation")
-        return {f"validation/{name}": value for name, value in figures.items()}
-
     with _threads(config.training.threads):
         progress = fit(
             model,
-            dataset,
+            Batches(dataset, config.training.batch_size, config.training.seed),
             config.training,
             run,
             resume=resume,
-            after_epoch=after_epoch,
+            callbacks=[_Validation(config, dataset, model)] if len(dataset.validation) else [],
             log=log,
             show_progress=show_progress,
         )
-    trained = Trained(run, config, dataset, model, progress.interrupted)
+    # Evaluation and what comes after it are the CPU's.
+    trained = Trained(run, config, dataset, model.cpu(), progress.interrupted)
     if not progress.interrupted:
         log("evaluating over the whole catalogue")
         _evaluate(trained)
@@ -136,6 +134,21 @@ def build_model(config: RunConfig, dataset: Dataset) -> TwoTower:
     )
 
 
+class _Validation(Callback):
+    """Adds what is measured on the validation part to an epoch's figures."""
+
+    def __init__(self, config: RunConfig, dataset: Dataset, model: TwoTower) -> None:
+        self._config = config
+        self._dataset = dataset
+        self._model = model
+
+    def after_epoch(self, epoch: int, figures: dict[str, float]) -> bool:
+        measured = _measure(self._config, self._dataset, self._model.cpu(), "validation")
+        self._model.to(self._config.training.device)
+        figures |= {f"validation/{name}": value for name, value in measured.items()}
+        return False
+
+
 @contextmanager
 def _threads(count: int | None) -> Iterator[None]:
     """Let torch use as many threads as the configuration says, and as before afterwards."""
@@ -160,6 +173,15 @@ def _check_place(run: Run, config: RunConfig, *, resume: bool, overwrite: bool) 
         raise RunError(
             f"{run.folder} holds a run already: replace it with --overwrite, choose another --out"
             + (", or go on with --resume" if run.checkpoint_path.exists() else "")
+        )
+
+
+def _check_early_stopping(config: RunConfig, dataset: Dataset) -> None:
+    stopping = config.training.early_stopping
+    if stopping is not None and stopping.metric.startswith("validation/") and not len(dataset.validation):
+        raise ConfigError(
+            f"training.early_stopping.metric: got {stopping.metric}, and there is no validation part: "
+            "set split.validation_fraction above 0"
         )
 
 

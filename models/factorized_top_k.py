@@ -10,12 +10,10 @@ from torchmetrics import Metric
 
 from torchtowers.models.brute_force import BruteForce
 from torchtowers.models.index import ExactIndex, Ids, Index, id_array
+from torchtowers.models.places import NOWHERE, SCORES_AT_ONCE, check_ks, count, places_found
 from torchtowers.models.streaming import CandidateBatches, check_readable_again, read_batches
 
 __all__ = ["FactorizedTopK"]
-
-_SCORES_AT_ONCE = 1 << 19
-_NEVER = torch.iinfo(torch.int64).max
 
 
 class FactorizedTopK(Metric):
@@ -24,7 +22,9 @@ class FactorizedTopK(Metric):
     By score, a query hits if fewer than k candidates score above its own candidate, which need not be in the
     index. Scores that float rounding can't tell apart are ties, so that a candidate never loses to its own
     copy. By id, it hits if its candidate's id is among the first k found; equal scores come in the index's
-    order. In both, a score that is not finite never hits. Results of several ranks are summed.
+    order. In both, a score that is not finite never hits. Results of several ranks are summed. A `BruteForce`
+    may lie on another device than the queries: by score its candidates go to them at each update, by id they
+    go to it.
 
     Args:
         candidates: An index, or batches of (ids, embeddings) as for `Streaming`. Batches are read once for
@@ -63,8 +63,7 @@ class FactorizedTopK(Metric):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if not ks or min(ks) < 1 or len(set(ks)) != len(ks):
-            raise ValueError(f"ks have to be different numbers of at least 1, got {tuple(ks)}")
+        check_ks(ks)
         if ties not in ("optimistic", "pessimistic"):
             raise ValueError(f"ties have to be optimistic or pessimistic, got {ties!r}")
         if not isinstance(candidates, Index):
@@ -162,7 +161,7 @@ class FactorizedTopK(Metric):
         upper, lower = (scores + rounding)[:, None], (scores - rounding)[:, None]
         with torch.no_grad():
             for _, block in index.blocks():
-                embeddings = block.to(dtype)
+                embeddings = block.to(queries)
                 reached = _count(torch.le, queries, embeddings, upper)
                 # So that a score that is no number counts against the query.
                 above += len(embeddings) - reached
@@ -170,43 +169,37 @@ class FactorizedTopK(Metric):
                     tied += reached - _count(torch.lt, queries, embeddings, lower)
         # One of the tied is taken to be the query's own.
         ranks = above + (tied - 1).clamp(min=0)
-        return ranks.masked_fill(~scores.isfinite(), _NEVER)
+        return ranks.masked_fill(~scores.isfinite(), NOWHERE)
 
     def _ranks_by_id(self, queries: Tensor, ids: Ids) -> Tensor:
         """Give each query's own place among all, or at least a number past all ks; int64 `[queries]`."""
         index = self.index
         if isinstance(index, BruteForce) and index.has_unique_ids:
-            place, last = index.places(queries, ids)
-            return torch.where(place < len(index), last if self.ties == "pessimistic" else place, _NEVER)
+            place, last = index.places(queries.to(index.candidates.device), ids)
+            return torch.where(place < len(index), last if self.ties == "pessimistic" else place, NOWHERE)
         own = id_array(ids)
         if len(own) != len(queries):
             raise ValueError(f"there are {len(queries)} queries and {len(own)} ids of their candidates")
         # One more than needed, to see whether a tie goes on behind the last.
         found = index.search(queries, max(self.ks) + 1)
-        if not found.scores.size(1):
-            raise ValueError("the index holds no candidates")
-        match = torch.from_numpy(np.asarray(found.ids == own[:, None], dtype=bool)).to(queries.device)
-        match &= found.scores > -torch.inf
-        places = torch.arange(match.size(1), device=queries.device).expand_as(match)
-        ranks = places.masked_fill(~match, max(self.ks)).amin(1)
+        ranks = places_found(found, np.arange(len(queries)), own)
         if self.ties == "pessimistic":
-            score = found.scores.gather(1, ranks.clamp(max=match.size(1) - 1)[:, None])
+            score = found.scores.gather(1, ranks.clamp(max=found.scores.size(1) - 1)[:, None])
             ranks = torch.maximum(ranks, (found.scores >= score).sum(1) - 1)
         return ranks
 
 
 def _count(compare: Callable[..., Tensor], queries: Tensor, candidates: Tensor, border: Tensor) -> Tensor:
     """Count the candidates whose score compares so with the query's border `[queries, 1]`; `[queries]`."""
-    counts = torch.empty(len(queries), dtype=torch.int32, device=queries.device)
-    step = max(1, _SCORES_AT_ONCE // len(candidates))
+    counts = torch.empty(len(queries), dtype=torch.int64, device=queries.device)
+    step = max(1, SCORES_AT_ONCE // len(candidates))
     # Fresh memory for each step would cost more than the products.
     scores = queries.new_empty(min(step, len(queries)), len(candidates))
-    flags = torch.empty_like(scores, dtype=torch.bool)
     for first in range(0, len(queries), step):
-        part = queries[first : first + step]
-        torch.mm(part, candidates.T, out=scores[: len(part)])
-        compare(scores[: len(part)], border[first : first + step], out=flags[: len(part)])
-        torch.sum(flags[: len(part)], 1, dtype=torch.int32, out=counts[first : first + step])
+        part = slice(first, first + step)
+        some = scores[: len(queries[part])]
+        torch.mm(queries[part], candidates.T, out=some)
+        counts[part] = count(compare, some, border[part])
     return counts
 
 

@@ -43,9 +43,10 @@ class StreamingFrequency(nn.Module):
         generator = torch.Generator().manual_seed(0)
         multipliers = torch.randint(1 << 20, 1 << 30, (tables,), generator=generator) * 2 + 1
         self.register_buffer("multipliers", multipliers)
-        self.register_buffer("last_step", torch.zeros(tables, buckets))
+        # Whole numbers: single precision stops counting at 2^24 steps.
+        self.register_buffer("last_step", torch.zeros(tables, buckets, dtype=torch.int64))
         self.register_buffer("gap", torch.full((tables, buckets), initial_gap))
-        self.register_buffer("step", torch.zeros(()))
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
     @torch.no_grad()
     def update(self, items: Tensor) -> None:

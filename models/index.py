@@ -55,13 +55,21 @@ class Index(Protocol):
     def is_exact(self) -> bool:
         """Whether `search` always gives the true best ones."""
 
-    def search(self, queries: Tensor, k: int, exclude: Sequence[Ids] | None = None) -> TopK:
-        """Give for each query its best k candidates; an excluded one never comes back.
+    def search(
+        self,
+        queries: Tensor,
+        k: int,
+        exclude: Sequence[Ids] | None = None,
+        include: Sequence[Ids | None] | None = None,
+    ) -> TopK:
+        """Give for each query its best k candidates; one that is excluded or not included never comes back.
 
         Args:
             queries: `[queries, dim]`.
             k: How many each query wants, at least 1.
             exclude: For each query the ids that it must not get, of any number; unknown ids are ignored.
+            include: For each query the only ids that it may get, of any number, or None where it may get
+                all; unknown ids are ignored, and one that is excluded as well stays away.
         """
 
 
@@ -103,11 +111,17 @@ def python_ids(ids: Ids) -> list[Hashable]:
     return [value.item() if isinstance(value, Tensor | np.generic) else value for value in ids]
 
 
-def check_search(queries: Tensor, k: int, dimension: int, exclude: Sequence[Ids] | None) -> None:
+def check_search(
+    queries: Tensor,
+    k: int,
+    dimension: int,
+    exclude: Sequence[Ids] | None = None,
+    include: Sequence[Ids | None] | None = None,
+) -> None:
     """Check what a search was given.
 
     Raises:
-        ValueError: The queries' shape, k or the number of exclusion lists does not fit.
+        ValueError: The queries' shape, k or the number of lists of ids does not fit.
     """
     if queries.ndim != 2 or queries.size(1) != dimension:
         raise ValueError(f"queries have to be [queries, {dimension}], got {list(queries.shape)}")
@@ -115,6 +129,8 @@ def check_search(queries: Tensor, k: int, dimension: int, exclude: Sequence[Ids]
         raise ValueError(f"k has to be at least 1, got {k}")
     if exclude is not None and len(exclude) != len(queries):
         raise ValueError(f"there are {len(queries)} queries and {len(exclude)} lists of ids to exclude")
+    if include is not None and len(include) != len(queries):
+        raise ValueError(f"there are {len(queries)} queries and {len(include)} lists of ids to include")
 
 
 def check_candidates(embeddings: Tensor, ids: NDArray[Any] | None) -> None:

@@ -1,10 +1,14 @@
 """Dense layers, one after the other."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from torch import Tensor, nn
 
 __all__ = ["MLP"]
+
+# In place, since a layer's output is not needed for its gradient, and a new block of memory is slow to touch.
+_RELU = partial(nn.ReLU, inplace=True)
 
 
 class MLP(nn.Module):
@@ -16,7 +20,7 @@ class MLP(nn.Module):
         in_dim: Width of the input.
         units: Widths of the layers, the output's last.
         use_bias: Whether the layers have biases.
-        activation: Makes the module after each layer but the last; `None` for none.
+        activation: Makes the module after each layer but the last, a ReLU if not given; `None` for none.
         final_activation: The same for the last layer.
 
     Raises:
@@ -29,7 +33,7 @@ class MLP(nn.Module):
         units: Sequence[int],
         *,
         use_bias: bool = True,
-        activation: Callable[[], nn.Module] | None = nn.ReLU,
+        activation: Callable[[], nn.Module] | None = _RELU,
         final_activation: Callable[[], nn.Module] | None = None,
     ) -> None:
         super().__init__()

@@ -7,7 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from torchtowers.models.losses import correct_sampling, mine_hard_negatives, remove_accidental_hits
+from torchtowers.models.in_batch_logits import in_batch_logits
+from torchtowers.models.in_batch_softmax import in_batch_softmax
+from torchtowers.models.losses import mine_hard_negatives
 from torchtowers.models.reduction import reduce
 
 __all__ = ["Retrieval"]
@@ -19,14 +21,17 @@ class Retrieval(nn.Module):
     """In-batch softmax as TFRS's `tasks.Retrieval`, in its order of operations.
 
     Dot products (for several heads a query, the largest over the heads), temperature, sampling correction,
-    accidental hits, score mask, hard negatives, loss, weights, reduction.
+    accidental hits, duplicate queries, score mask, hard negatives, loss, weights, reduction. With its default
+    loss and without hard negatives it is `in_batch_softmax`, which needs neither the time nor the memory for
+    the whole logits on a CPU.
 
     Args:
-        loss: Takes logits `[queries, candidates]` and the column of each row's positive, int64 `[queries]`,
-            and gives a loss a query, `[queries]`. By default the cross-entropy.
+        loss: A module or function that takes logits `[queries, candidates]` and the column of each row's
+            positive, int64 `[queries]`, and gives a loss a query, `[queries]`. By default the cross-entropy.
         temperature: Divides the scores, before the sampling correction.
         num_hard_negatives: Of the negatives, only this many with the highest scores are kept; None keeps all.
         remove_accidental_hits: Whether a row's own item, drawn again elsewhere in the batch, is no negative.
+        remove_duplicate_queries: Whether the positives of other rows of the same query are no negatives.
         reduction: `sum` over the queries, as in TFRS; `mean`, the sum divided by their number; or `none`.
 
     Raises:
@@ -36,10 +41,11 @@ class Retrieval(nn.Module):
     def __init__(
         self,
         *,
-        loss: RowLoss | None = None,
+        loss: nn.Module | RowLoss | None = None,
         temperature: float | None = None,
         num_hard_negatives: int | None = None,
         remove_accidental_hits: bool = False,
+        remove_duplicate_queries: bool = False,
         reduction: Literal["sum", "mean", "none"] = "sum",
     ) -> None:
         super().__init__()
@@ -47,21 +53,22 @@ class Retrieval(nn.Module):
             raise ValueError(f"the temperature has to be positive, got {temperature}")
         if num_hard_negatives is not None and num_hard_negatives < 1:
             raise ValueError(f"num_hard_negatives has to be at least 1, got {num_hard_negatives}")
-        self.loss = loss or _cross_entropy
-        self.temperature = temperature
+        self.loss = loss if loss is None or isinstance(loss, nn.Module) else _Function(loss)
+        self.temperature = 1.0 if temperature is None else temperature
         self.num_hard_negatives = num_hard_negatives
         self.remove_accidental_hits = remove_accidental_hits
-        self.reduction = reduction
+        self.remove_duplicate_queries = remove_duplicate_queries
+        self.reduction: str = reduction
 
     def forward(
         self,
         query_embeddings: Tensor,
         candidate_embeddings: Tensor,
-        *,
         sample_weight: Tensor | None = None,
         candidate_sampling_probability: Tensor | None = None,
         candidate_ids: Tensor | None = None,
         score_mask: Tensor | None = None,
+        query_ids: Tensor | None = None,
     ) -> Tensor:
         """Compute the loss.
 
@@ -73,13 +80,14 @@ class Retrieval(nn.Module):
             candidate_sampling_probability: `[candidates]`; corrects for popular items being drawn more often.
             candidate_ids: int64 `[candidates]`; needed to remove accidental hits.
             score_mask: bool `[queries, candidates]`; False leaves a candidate out. A positive has to be in.
+            query_ids: int64 `[queries]`; needed to remove duplicate queries.
 
         Returns:
             A scalar, or `[queries]` without reduction.
 
         Raises:
-            ValueError: There are fewer candidates than queries, or accidental hits are to be removed and
-                there are no ids.
+            ValueError: There are fewer candidates than queries, a tensor has another shape, or accidental
+                hits or duplicate queries are to be removed and there are no ids.
 
         Example:
             >>> task = Retrieval(temperature=0.5, reduction="mean")
@@ -87,35 +95,60 @@ class Retrieval(nn.Module):
             >>> round(float(task(queries, queries)), 4)
             0.1269
         """
-        logits = _scores(query_embeddings, candidate_embeddings)
-        if logits.size(0) > logits.size(1):
-            raise ValueError(f"candidates ({logits.size(1)}) fewer than queries ({logits.size(0)})")
-        if self.temperature is not None:
-            logits = logits / self.temperature
-        if candidate_sampling_probability is not None:
-            logits = correct_sampling(logits, candidate_sampling_probability)
+        items: Tensor | None = None
         if self.remove_accidental_hits:
             if candidate_ids is None:
                 raise ValueError("removing accidental hits needs candidate_ids")
-            logits = remove_accidental_hits(logits, candidate_ids)
-        if score_mask is not None:
-            logits = logits.masked_fill(~score_mask, float("-inf"))
+            items = candidate_ids
+        users: Tensor | None = None
+        if self.remove_duplicate_queries:
+            if query_ids is None:
+                raise ValueError("removing duplicate queries needs query_ids")
+            users = query_ids
+        if self.loss is None and self.num_hard_negatives is None:
+            return in_batch_softmax(
+                query_embeddings,
+                candidate_embeddings,
+                score_mask,
+                sample_weight,
+                self.temperature,
+                self.reduction,
+                candidate_sampling_probability,
+                items,
+                users,
+            )
+        logits = in_batch_logits(
+            query_embeddings,
+            candidate_embeddings,
+            self.temperature,
+            candidate_sampling_probability,
+            items,
+            score_mask,
+            users,
+        )
         positives = torch.arange(logits.size(0), device=logits.device)
-        if self.num_hard_negatives is not None:
-            labels = F.one_hot(positives, logits.size(1))
-            logits, _ = mine_hard_negatives(logits, labels, self.num_hard_negatives)
+        hard = self.num_hard_negatives
+        if hard is not None:
+            labels = (positives[:, None] == torch.arange(logits.size(1), device=logits.device)).to(
+                torch.int64
+            )
+            logits, _ = mine_hard_negatives(logits, labels, hard)
             positives = torch.zeros_like(positives)
-        losses = self.loss(logits, positives)
+        if self.loss is None:
+            losses = F.cross_entropy(logits, positives, reduction="none")
+        else:
+            losses = self.loss(logits, positives)
         if sample_weight is not None:
             losses = losses * sample_weight.reshape(losses.shape)
         return reduce(losses, self.reduction)
 
 
-def _scores(queries: Tensor, candidates: Tensor) -> Tensor:
-    if queries.dim() == 3:
-        return torch.einsum("qhd,cd->qhc", queries, candidates).amax(1)
-    return queries @ candidates.T
+class _Function(nn.Module):
+    """A function as a module, since TorchScript can't ask a function whether it is None."""
 
+    def __init__(self, function: RowLoss) -> None:
+        super().__init__()
+        self.function = function
 
-def _cross_entropy(logits: Tensor, positives: Tensor) -> Tensor:
-    return F.cross_entropy(logits, positives, reduction="none")
+    def forward(self, logits: Tensor, positives: Tensor) -> Tensor:
+        return self.function(logits, positives)

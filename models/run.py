@@ -15,6 +15,7 @@ from torchtowers.data.folders import is_empty_folder, replaced_folder
 from torchtowers.handlers.encoders import Vocabulary
 from torchtowers.models.config import RunConfig, load_config
 from torchtowers.models.errors import RunError
+from torchtowers.models.weights import load_weights, weights_of
 
 __all__ = ["Run"]
 
@@ -95,7 +96,7 @@ class Run:
 
     def save_model(self, model: nn.Module) -> None:
         """Write the weights."""
-        self._write_tensors(_MODEL, model.state_dict(), {})
+        self._write_tensors(_MODEL, weights_of(model), {})
 
     def load_model(self, model: nn.Module) -> None:
         """Read the weights into a model of the same configuration.
@@ -108,7 +109,7 @@ class Run:
                 f"{self.folder} holds no {_MODEL} yet: train further with torchtowers train --resume"
             )
         try:
-            model.load_state_dict(load_file(self.model_path))
+            load_weights(model, load_file(self.model_path))
         except (SafetensorError, RuntimeError) as error:
             reason = " ".join(str(error).split())
             raise RunError(f"{self.model_path} does not fit the run's config.yaml: {reason}") from error

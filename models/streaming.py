@@ -1,7 +1,7 @@
 """The exact index over batches of candidates; TFRS's `layers.factorized_top_k.Streaming`."""
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from torchtowers.models.best_rows import BestRows, Limits
 from torchtowers.models.index import (
     Ids,
     TopK,
@@ -17,10 +18,12 @@ from torchtowers.models.index import (
     id_array,
     python_ids,
     take_ids,
-    top_columns,
 )
 
 __all__ = ["CandidateBatches", "Streaming", "check_readable_again", "read_batches"]
+
+_ROWS_AT_ONCE = 1 << 13
+_IDS_KEPT = 1 << 20
 
 CandidateBatches = Iterable[tuple[Ids | None, Tensor]] | Callable[[], Iterable[tuple[Ids | None, Tensor]]]
 
@@ -28,8 +31,8 @@ CandidateBatches = Iterable[tuple[Ids | None, Tensor]] | Callable[[], Iterable[t
 class Streaming:
     """Candidates that are read batch by batch at each search, so that they may be larger than memory.
 
-    A search keeps the best so far and the ids, never the embeddings. The batches' sizes don't matter: the
-    answers are `BruteForce`'s.
+    A search keeps the best so far with their ids, never the embeddings. The batches' sizes don't matter:
+    small ones are put together, and the answers are `BruteForce`'s.
 
     Args:
         batches: Pairs of ids `[rows]` (None: the rows' numbers in the stream) and embeddings `[rows, dim]`,
@@ -50,37 +53,43 @@ class Streaming:
         check_readable_again(batches)
         self.batches = batches
 
-    def search(self, queries: Tensor, k: int, exclude: Sequence[Ids] | None = None) -> TopK:
+    def search(
+        self,
+        queries: Tensor,
+        k: int,
+        exclude: Sequence[Ids] | None = None,
+        include: Sequence[Ids | None] | None = None,
+    ) -> TopK:
         """Give for each query its best k candidates.
 
         Args:
-            queries: `[queries, dim]`; all are scored against a batch at once, `[queries, rows]`.
+            queries: `[queries, dim]`; all are compared with one reading of the batches.
             k: How many each query wants; fewer candidates give shorter answers.
             exclude: For each query the ids that it must not get; ids that are no candidates are ignored.
+            include: For each query the only ids that it may get, or None where it may get all.
 
         Raises:
             TypeError: A text stands where a list of ids is expected.
-            ValueError: The queries' shape, k, the number of exclusion lists or a batch does not fit.
+            ValueError: The queries' shape, k, the number of lists of ids or a batch does not fit.
         """
-        check_search(queries, k, queries.size(-1), exclude)
-        positions = _positions_by_id(exclude)
-        best = queries.new_empty(len(queries), 0)
-        rows = torch.empty(best.shape, dtype=torch.int64, device=best.device)
-        names: list[NDArray[Any]] = [np.empty(0, dtype=np.int64)]
-        first = 0
-        with torch.no_grad():
-            for ids, embeddings in self.blocks():
-                check_search(queries, k, embeddings.size(1), exclude)
-                scores = queries @ embeddings.T
-                if positions:
-                    _mask(scores, ids, positions)
-                numbers = torch.arange(first, first + len(ids), device=rows.device).expand(scores.shape)
-                # The best so far stand first, since among equal scores the lower column goes first.
-                best, columns = top_columns(torch.cat([best, scores], 1), k)
-                rows = torch.cat([rows, numbers], 1).gather(1, columns)
-                names.append(ids)
-                first += len(ids)
-        return TopK(best, take_ids(np.concatenate(names), rows, best))
+        check_search(queries, k, queries.size(-1), exclude, include)
+        excluded = _positions_by_id(exclude)
+        included = _positions_by_id(include)
+        restricted = [
+            place for place, ids in enumerate(include if include is not None else ()) if ids is not None
+        ]
+        best, names = BestRows(queries, k), _Names()
+        for ids, embeddings in _larger(self.blocks()):
+            check_search(queries, k, embeddings.size(1))
+            limits = None
+            if excluded or restricted:
+                limits = Limits(
+                    _pairs(ids, excluded), _pairs(ids, included), np.array(restricted, dtype=np.int64)
+                )
+            best.add(embeddings, limits)
+            names.add(ids, best)
+        scores, rows = best.found()
+        return TopK(scores, names.of(rows, scores))
 
     def blocks(self) -> Iterator[tuple[NDArray[Any], Tensor]]:
         """Give all candidates in order: ids `[rows]` and embeddings `[rows, dim]`."""
@@ -115,15 +124,58 @@ def read_batches(batches: CandidateBatches) -> Iterator[tuple[NDArray[Any], Tens
         first += len(embeddings)
 
 
-def _positions_by_id(exclude: Sequence[Ids] | None) -> dict[Hashable, list[int]]:
+class _Names:
+    """The ids of the rows that are among the best, and now and then of some that were."""
+
+    def __init__(self) -> None:
+        self._rows = [np.empty(0, dtype=np.int64)]
+        self._ids: list[NDArray[Any]] = [np.empty(0, dtype=np.int64)]
+        self._limit = _IDS_KEPT
+
+    def add(self, ids: NDArray[Any], best: BestRows) -> None:
+        """Remember the ids of the rows that `best` saw last."""
+        self._rows.append(np.arange(best.seen - len(ids), best.seen))
+        self._ids.append(ids)
+        if sum(map(len, self._rows)) > self._limit:
+            _, found = best.found()
+            rows, names = np.concatenate(self._rows), np.concatenate(self._ids)
+            keep = np.isin(rows, found.cpu().numpy())
+            self._rows, self._ids = [rows[keep]], [names[keep]]
+            # So that the work of looking through them stays in proportion to what is read.
+            self._limit = max(_IDS_KEPT, 2 * int(keep.sum()))
+
+    def of(self, rows: Tensor, scores: Tensor) -> NDArray[Any]:
+        """Give the ids of the best rows `[queries, width]`."""
+        places = np.searchsorted(np.concatenate(self._rows), rows.cpu().numpy())
+        return take_ids(np.concatenate(self._ids), torch.from_numpy(places), scores)
+
+
+def _larger(batches: Iterable[tuple[NDArray[Any], Tensor]]) -> Iterator[tuple[NDArray[Any], Tensor]]:
+    """Put batches together until they have thousands of rows, since each costs some calls."""
+    ids: list[NDArray[Any]] = []
+    embeddings: list[Tensor] = []
+    for names, rows in batches:
+        ids.append(names)
+        embeddings.append(rows)
+        if sum(map(len, ids)) >= _ROWS_AT_ONCE:
+            yield np.concatenate(ids), torch.cat(embeddings)
+            ids, embeddings = [], []
+    if ids:
+        yield np.concatenate(ids), torch.cat(embeddings)
+
+
+def _positions_by_id(lists: Sequence[Ids | None] | None) -> dict[Hashable, list[int]]:
     positions = defaultdict(list)
-    for position, ids in enumerate(exclude if exclude is not None else ()):
-        for identifier in python_ids(ids):
+    for position, ids in enumerate(lists if lists is not None else ()):
+        for identifier in python_ids(ids) if ids is not None else ():
             positions[identifier].append(position)
     return dict(positions)
 
 
-def _mask(scores: Tensor, ids: NDArray[Any], positions: dict[Hashable, list[int]]) -> None:
-    for column, identifier in enumerate(ids.tolist()):
-        if identifier in positions:
-            scores[positions[identifier], column] = -torch.inf
+def _pairs(ids: NDArray[Any], positions: Mapping[Hashable, list[int]]) -> NDArray[np.int64]:
+    """Give the rows and positions of the ids that stand in the queries' lists; int64 `[2, pairs]`."""
+    if not positions:
+        return np.empty((2, 0), dtype=np.int64)
+    found = [(row, places) for row, places in enumerate(map(positions.get, ids.tolist())) if places]
+    rows = np.repeat([row for row, _ in found], [len(places) for _, places in found]).astype(np.int64)
+    return np.stack([rows, np.array([place for _, places in found for place in places], dtype=np.int64)])

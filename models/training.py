@@ -4,55 +4,58 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from itertools import islice
 from types import FrameType
+from typing import Any, Protocol, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
-from torchtowers.data.batches import Batches
-from torchtowers.data.dataset import Dataset
+from torchtowers.models.callbacks import Callback, EarlyStopping
+from torchtowers.models.checkpoint import Progress, load_checkpoint, save_checkpoint
+from torchtowers.models.compiling import compiled
 from torchtowers.models.config import TrainingConfig
-from torchtowers.models.errors import TrainingError
-from torchtowers.models.optimizers import SparseAndDense
+from torchtowers.models.errors import ConfigError, TrainingError
+from torchtowers.models.optimizers import build_optimizer
 from torchtowers.models.run import Run
-from torchtowers.models.two_tower import TwoTower
+from torchtowers.models.schedules import warmup_and_decay
+from torchtowers.models.sparse_gradients import clip_gradient_norm
 
-__all__ = ["Progress", "fit"]
-
-_MODEL = "model."
-_OPTIMIZER = "optimizer."
-_RANDOM = "random_state"
+__all__ = ["BatchSource", "Trainable", "fit"]
 
 
-@dataclass
-class Progress:
-    """Where training stands.
+class Trainable(Protocol):
+    """What a model has to be, besides a module."""
 
-    Args:
-        epoch: Epochs that are complete.
-        step: Batches of the current epoch that are complete.
-        loss_sum: Of these batches.
-        interrupted: Whether training was asked to stop before its end.
-    """
+    def compute_loss(self, batch: Any) -> Tensor:
+        """Give the loss of a batch, a scalar; the batch's arrays go to the model's own device here."""
 
-    epoch: int = 0
-    step: int = 0
-    loss_sum: float = 0.0
-    interrupted: bool = False
+
+class BatchSource(Protocol):
+    """Where batches come from, such as `data.batches.Batches`."""
+
+    @property
+    def batch_size(self) -> int:
+        """Examples a batch."""
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+
+    def epoch(self, number: int, first: int = 0) -> Iterator[Any]:
+        """Give an epoch's batches, from batch `first` on; the same ones at each call."""
 
 
 def fit(
-    model: TwoTower,
-    dataset: Dataset,
+    model: nn.Module,
+    batches: BatchSource,
     config: TrainingConfig,
     run: Run,
     *,
     resume: bool = False,
-    after_epoch: Callable[[int], dict[str, float]] | None = None,
+    callbacks: Sequence[Callback] = (),
     log: Callable[[str], None] = lambda _: None,
     show_progress: bool = True,
 ) -> Progress:
@@ -63,12 +66,13 @@ def fit(
     ends the process.
 
     Args:
-        model: Built from the run's configuration with torch's generator seeded by `config.seed`.
-        dataset: What to learn.
+        model: A `Trainable`, built from the run's configuration with torch's generator seeded by
+            `config.seed`. It is left in evaluation mode, on the device that was trained on.
+        batches: What to learn.
         config: How.
         run: Where to write.
-        resume: Whether to go on from the run's checkpoint.
-        after_epoch: Called with the number of complete epochs; its figures go into history.jsonl.
+        resume: Whether to go on from the run's checkpoint; takes the same arguments as the run's beginning.
+        callbacks: Called after each epoch, one after the other.
         log: Told each epoch's loss and speed.
         show_progress: Whether to draw a progress bar on standard error.
 
@@ -76,101 +80,133 @@ def fit(
         Where training ended.
 
     Raises:
-        TrainingError: The loss is no longer finite.
+        ConfigError: There is no such device.
+        TrainingError: The loss is no longer finite, or early stopping looks at a figure that there is not.
         RunError: There is no checkpoint to resume from.
     """
-    batches = Batches(dataset, config.batch_size, config.seed)
-    optimizer = SparseAndDense(
+    device = _device(config.device)
+    model.to(device)
+    steps = math.ceil(len(batches) / config.accumulate)
+    optimizer = build_optimizer(
         model,
+        embedding_optimizer=config.embedding_optimizer,
         embedding_learning_rate=config.embedding_learning_rate,
         dense_learning_rate=config.dense_learning_rate,
         weight_decay=config.weight_decay,
-        total_steps=config.epochs * len(batches),
-        warmup=config.warmup,
-        final=config.final_learning_rate,
+        schedule=warmup_and_decay(
+            config.epochs * steps, warmup=config.warmup, final=config.final_learning_rate
+        ),
     )
-    progress = _restore(model, optimizer, run) if resume else Progress()
-    if not resume:
-        _save(model, optimizer, run, progress)  # so that a run killed in its first epoch can be resumed
-    with _interruptible(progress):
-        while progress.epoch < config.epochs and not progress.interrupted:
+    callbacks = [*callbacks, *_early_stopping(config, run, model, log)]
+    if resume:
+        progress = load_checkpoint(run, model, optimizer, callbacks)
+    else:
+        progress = Progress()
+        # So that a run killed in its first epoch can be resumed.
+        save_checkpoint(run, model, optimizer, callbacks, progress)
+    whole = cast(Trainable, model).compute_loss
+    with (
+        _interruptible(progress),
+        compiled(model, whole) if config.compile else nullcontext(whole) as compute_loss,
+    ):
+        while progress.epoch < config.epochs and not progress.stopped and not progress.interrupted:
             title = f"epoch {progress.epoch + 1}/{config.epochs}"
-            speed = _fit_epoch(model, batches, optimizer, progress, title, show_progress=show_progress)
+            model.train()
+            with _Bar(title, progress, batches, show=show_progress) as bar:
+                stream = batches.epoch(progress.epoch, progress.step)
+                while not progress.interrupted and (group := list(islice(stream, config.accumulate))):
+                    for batch in group:
+                        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+                            loss = compute_loss(batch)
+                        progress.loss_sum += _finite(loss, title, progress.step)
+                        (loss / len(group)).backward()  # type: ignore[no-untyped-call]
+                        progress.step += 1
+                    if config.max_gradient_norm is not None:
+                        clip_gradient_norm(model.parameters(), config.max_gradient_norm)
+                    optimizer.step()
+                    optimizer.zero_grad()
+                    bar.update()
             if progress.step == len(batches):
-                loss = progress.loss_sum / len(batches)
+                figures = {"loss": progress.loss_sum / len(batches)}
                 progress.epoch, progress.step, progress.loss_sum = progress.epoch + 1, 0, 0.0
+                for callback in callbacks:
+                    progress.stopped |= callback.after_epoch(progress.epoch, figures)
                 # Before the checkpoint: a line that has none yet is cut off at resume.
-                figures = {} if after_epoch is None else after_epoch(progress.epoch)
-                run.append_history(
-                    {"epoch": progress.epoch, "loss": loss, "pairs_per_second": round(speed), **figures}
-                )
-                log(f"{title}: loss {loss:.4f}, {speed:,.0f} pairs/s")
-            _save(model, optimizer, run, progress)
+                speed = {"pairs_per_second": round(bar.speed)}
+                run.append_history({"epoch": progress.epoch, "loss": figures["loss"]} | speed | figures)
+                log(f"{title}: loss {figures['loss']:.4f}, {bar.speed:,.0f} pairs/s")
+            save_checkpoint(run, model, optimizer, callbacks, progress)
+    for callback in callbacks:
+        callback.finish()
     run.save_model(model)
-    if progress.epoch == config.epochs:
+    if progress.epoch == config.epochs or progress.stopped:
         run.drop_checkpoint()
         progress.interrupted = False
     model.eval()
     return progress
 
 
-def _fit_epoch(
-    model: TwoTower,
-    batches: Batches,
-    optimizer: SparseAndDense,
-    progress: Progress,
-    title: str,
-    *,
-    show_progress: bool,
-) -> float:
-    """Go through the rest of an epoch, or up to an interruption; give the pairs a second."""
-    model.train()
-    started, first = time.monotonic(), progress.step
-    speed = 0.0
-    with tqdm(
-        total=len(batches), initial=first, desc=title, unit="batch", disable=not show_progress, leave=False
-    ) as bar:
-        for batch in batches.epoch(progress.epoch, first):
-            loss = model.compute_loss(batch)
-            value = loss.item()
-            if not math.isfinite(value):
-                raise TrainingError(
-                    f"the loss became {value} in {title}, batch {progress.step + 1}: lower "
-                    "training.embedding_learning_rate or training.dense_learning_rate, "
-                    "or raise model.temperature"
-                )
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step(progress.epoch * len(batches) + progress.step)
-            progress.step += 1
-            progress.loss_sum += value
-            speed = (progress.step - first) * batches.batch_size / max(time.monotonic() - started, 1e-9)
-            bar.update()
-            mean = progress.loss_sum / progress.step
-            bar.set_postfix_str(f"loss {mean:.4f}, {speed:,.0f} pairs/s", refresh=False)
-            if progress.interrupted:
-                break
-    return speed
+def _device(name: str) -> torch.device:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            f"training.device: got cuda, and this torch ({torch.__version__}) finds no CUDA device: "
+            "choose cpu, or see what torch.cuda.is_available() needs"
+        )
+    return torch.device(name)
 
 
-def _save(model: TwoTower, optimizer: SparseAndDense, run: Run, progress: Progress) -> None:
-    tensors = {_MODEL + name: tensor for name, tensor in model.state_dict().items()}
-    tensors |= {_OPTIMIZER + name: tensor for name, tensor in optimizer.state().items()}
-    tensors[_RANDOM] = torch.get_rng_state()
-    tensors["loss_sum"] = torch.tensor(progress.loss_sum, dtype=torch.float64)
-    run.save_checkpoint(tensors, {"epoch": progress.epoch, "step": progress.step})
+def _early_stopping(
+    config: TrainingConfig, run: Run, model: nn.Module, log: Callable[[str], None]
+) -> Iterator[Callback]:
+    if config.early_stopping is not None:
+        # The best weights are the run's model meanwhile: there is no copy in memory, and a run that is
+        # interrupted holds its best model.
+        yield EarlyStopping(
+            **config.early_stopping.model_dump(),
+            keep=lambda: run.save_model(model),
+            restore=lambda: run.load_model(model),
+            log=log,
+        )
 
 
-def _restore(model: TwoTower, optimizer: SparseAndDense, run: Run) -> Progress:
-    tensors, place = run.load_checkpoint()
-    run.cut_history(place["epoch"])
-    model.load_state_dict(_below(tensors, _MODEL))
-    optimizer.load_state(_below(tensors, _OPTIMIZER))
-    torch.set_rng_state(tensors[_RANDOM])
-    return Progress(place["epoch"], place["step"], float(tensors["loss_sum"]))
+def _finite(loss: Tensor, title: str, step: int) -> float:
+    value = loss.item()
+    if not math.isfinite(value):
+        raise TrainingError(
+            f"the loss became {value} in {title}, batch {step + 1}: lower "
+            "training.embedding_learning_rate or training.dense_learning_rate, "
+            "or raise model.temperature"
+        )
+    return value
 
 
-def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+class _Bar:
+    """The progress bar of an epoch, or of the rest of it, and its speed in examples a second."""
+
+    def __init__(self, title: str, progress: Progress, batches: BatchSource, *, show: bool) -> None:
+        self._progress = progress
+        self._batch_size = batches.batch_size
+        self._first = progress.step
+        self._started = time.monotonic()
+        self._bar = tqdm(
+            total=len(batches), initial=self._first, desc=title, unit="batch", disable=not show, leave=False
+        )
+        self.speed = 0.0
+
+    def __enter__(self) -> "_Bar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def update(self) -> None:
+        """Show where training stands."""
+        progress = self._progress
+        seconds = max(time.monotonic() - self._started, 1e-9)
+        self.speed = (progress.step - self._first) * self._batch_size / seconds
+        self._bar.update(progress.step - self._bar.n)
+        mean = progress.loss_sum / progress.step
+        self._bar.set_postfix_str(f"loss {mean:.4f}, {self.speed:,.0f} pairs/s", refresh=False)
 
 
 @contextmanager

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from torchtowers.data.batches import Batch
 from torchtowers.handlers.encoders import Encoder
+from torchtowers.models.batch_tensors import device_of, of_pairs, to_tensors
 from torchtowers.models.embeddings import ListEmbedding, TokenEmbedding
 from torchtowers.models.retrieval import Retrieval
 from torchtowers.models.towers import BiasedCandidateTower, BiasedQueryTower, Tower
@@ -32,18 +32,11 @@ class TwoTower(nn.Module):
 
     def compute_loss(self, batch: Batch) -> Tensor:
         """Give the loss of a batch, a scalar."""
-        loss: Tensor = self.task(
-            self.query_tower(to_tensors(batch.query)),
-            self.candidate_tower(to_tensors(batch.candidate)),
-            candidate_sampling_probability=torch.from_numpy(batch.probability),
-            candidate_ids=torch.from_numpy(batch.items),
-        )
+        device = device_of(self)
+        queries = self.query_tower(to_tensors(batch.query, device))
+        candidates = self.candidate_tower(to_tensors(batch.candidate, device))
+        loss: Tensor = self.task(queries, candidates, **of_pairs(batch, device))
         return loss
-
-
-def to_tensors(features: Mapping[str, object]) -> dict[str, Tensor]:
-    """Give encoded features as tensors that share their memory."""
-    return {name: torch.as_tensor(array) for name, array in features.items()}
 
 
 def build_tower(
@@ -118,6 +111,7 @@ def build_two_tower(
     item_bias: bool = True,
     temperature: float = 1.0,
     remove_accidental_hits: bool = True,
+    remove_duplicate_queries: bool = False,
 ) -> TwoTower:
     """Build a two-tower model from the encoders of its features.
 
@@ -140,6 +134,7 @@ def build_two_tower(
         item_bias: Whether each item has a bias of its own.
         temperature: Divides the scores in the loss.
         remove_accidental_hits: Whether an item drawn twice into a batch is no negative of itself.
+        remove_duplicate_queries: Whether the other items of a user drawn twice are no negatives of theirs.
     """
     query: nn.Module
     candidate: nn.Module
@@ -171,5 +166,10 @@ def build_two_tower(
         query = BiasedQueryTower(query_tower)
         size = candidate_encoders[candidate_key].size
         candidate = BiasedCandidateTower(candidate_tower, key=candidate_key, size=size)
-    task = Retrieval(temperature=temperature, remove_accidental_hits=remove_accidental_hits, reduction="mean")
+    task = Retrieval(
+        temperature=temperature,
+        remove_accidental_hits=remove_accidental_hits,
+        remove_duplicate_queries=remove_duplicate_queries,
+        reduction="mean",
+    )
     return TwoTower(query, candidate, task)

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from torchtowers.data.batches import Batches
 from torchtowers.data.dataset import prepare
 from torchtowers.data.tables import Tables
 from torchtowers.models.config import RunConfig, parse_config
@@ -103,5 +104,6 @@ def tiny_trained(folder: Path, config: RunConfig | None = None) -> Trained:
     model = build_model(config, dataset)
     run = Run(folder)
     run.begin(config, dataset.vocabularies)
-    progress = fit(model, dataset, config.training, run, show_progress=False)
+    batches = Batches(dataset, config.training.batch_size, config.training.seed)
+    progress = fit(model, batches, config.training, run, show_progress=False)
     return Trained(run, config, dataset, model, progress.interrupted)

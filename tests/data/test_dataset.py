@@ -113,6 +113,7 @@ def test_batches_cover_each_pair_once_and_tell_the_sampling_probability() -> Non
     pairs = list(zip(users.tolist(), items.tolist(), strict=True))
     assert len(set(pairs)) == len(pairs) == 50 * len(batches)
     assert set(pairs) <= set(zip(dataset.train.users.tolist(), dataset.train.items.tolist(), strict=True))
+    assert drawn[0].probability is not None
     for item, probability in zip(drawn[0].items, drawn[0].probability, strict=True):
         assert probability == pytest.approx((dataset.train.items == item).mean())
     assert (drawn[0].candidate["item_id"] == drawn[0].items + 2).all()

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from torchtowers.handlers.encoders import UNKNOWN
+from torchtowers.models.batch_tensors import to_tensors
 from torchtowers.models.evaluation import embed_candidates
 from torchtowers.models.experiment import Trained
-from torchtowers.models.two_tower import to_tensors
 
 pytest.importorskip("ts", reason="needs torchserve: pip install 'torchtowers[serve]'")
 

@@ -7,8 +7,8 @@ from torch import nn
 
 from torchtowers.data.features import EntityTable
 from torchtowers.handlers.encoders import Encoder
+from torchtowers.models.batch_tensors import to_tensors
 from torchtowers.models.experiment import Trained
-from torchtowers.models.two_tower import to_tensors
 
 SIDES = ("query", "candidate")
 

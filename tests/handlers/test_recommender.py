@@ -150,8 +150,8 @@ def sign_again(folder: Path) -> None:
 def test_answers_as_the_trained_model(artifact: Path, trained: Trained, runtime: str) -> None:
     import torch
 
+    from torchtowers.models.batch_tensors import to_tensors
     from torchtowers.models.evaluation import embed_candidates
-    from torchtowers.models.two_tower import to_tensors
 
     recommender = Recommender.load(artifact, runtime=runtime)
     answer = recommender.recommend({"user_id": "u3", "k": 1000})

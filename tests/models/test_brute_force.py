@@ -167,15 +167,47 @@ def test_places_of_what_is_never_found() -> None:
         BruteForce(torch.ones(2, 1), ["a", "a"]).places(torch.ones(1, 1), ["a"])
 
 
-def test_parts_of_the_queries_are_put_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    candidates, queries = torch.randn(20, 3), torch.randn(7, 3)
-    exclude = [[row, row + 1] for row in range(7)]
-    whole = BruteForce(candidates).search(queries, 4, exclude)
-    monkeypatch.setattr("torchtowers.models.brute_force._SCORES_AT_ONCE", 1)
-    monkeypatch.setattr("torchtowers.models.brute_force._QUERIES_AT_ONCE", 2)
-    parts = BruteForce(candidates).search(queries, 4, exclude)
-    torch.testing.assert_close(parts.scores, whole.scores)
-    assert parts.ids.tolist() == whole.ids.tolist()
+def inclusions(ids: list[Any], queries: int) -> st.SearchStrategy[list[list[Any] | None]]:
+    lists = st.none() | st.lists(st.sampled_from(ids) | st.just("unknown"), max_size=6)
+    return st.lists(lists, min_size=queries, max_size=queries)
+
+
+def all_excluded(
+    ids: list[Any], exclude: list[list[Any]], include: list[list[Any] | None]
+) -> list[list[Any]]:
+    """Say by exclusion what the inclusion lists leave out."""
+    return [
+        excluded + [name for name in ids if own is not None and name not in own]
+        for excluded, own in zip(exclude, include, strict=True)
+    ]
+
+
+@given(searches(), st.data())
+def test_only_what_is_included_comes_back(
+    case: tuple[Tensor, list[Any], Tensor, int, list[list[Any]]], data: st.DataObject
+) -> None:
+    candidates, ids, queries, k, exclude = case
+    include = data.draw(inclusions(ids, len(queries)))
+    found = BruteForce(candidates, ids).search(queries, k, exclude, include)
+    assert found.pairs() == reference(candidates, ids, queries, k, all_excluded(ids, exclude, include))
+    assert found.scores.shape == (len(queries), min(k, len(ids)))
+
+
+def test_few_included_of_many_are_found() -> None:
+    candidates, queries = torch.arange(100.0)[:, None], torch.tensor([[1.0], [-1.0]])
+    found = BruteForce(candidates).search(queries, 3, [[50], []], [[3, 50, 7], [50, 9]])
+    assert found.pairs() == [[(7, 7.0), (3, 3.0)], [(9, -9.0), (50, -50.0)]]
+    assert found.scores.shape == (2, 3)
+
+
+def test_ids_that_are_excluded_and_included_stay_away_from_tensors_on_their_device() -> None:
+    index = BruteForce(torch.tensor([[2.0], [1.0]]), ["a", "b"]).to("cpu")
+    assert index.to(torch.device("cpu")) is index
+    assert index.search(torch.ones(1, 1), 2, [["a"]], [["a", "b"]]).pairs() == [[("b", 1.0)]]
+    moved = index.to("meta")
+    assert moved is not index
+    assert moved.candidates.is_meta
+    assert moved.ids.tolist() == ["a", "b"]
 
 
 def test_ids_keep_their_type() -> None:

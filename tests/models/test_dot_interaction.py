@@ -45,6 +45,33 @@ def test_values_worked_out_by_hand(self_interaction: bool, skip_gather: bool, ex
     assert_close(layer(FEATURES), torch.tensor([expected]))
 
 
+@pytest.mark.parametrize("skip_gather", [False, True])
+@pytest.mark.parametrize("self_interaction", [False, True])
+def test_stacked_features_are_those_of_a_list(self_interaction: bool, skip_gather: bool) -> None:
+    layer = DotInteraction(self_interaction=self_interaction, skip_gather=skip_gather)
+    stacked = torch.randn(3, 4, 5)
+    assert torch.equal(layer(stacked), layer(list(stacked.unbind(1))))
+    assert layer(stacked[:0]).shape == (0, layer(stacked).size(1))
+
+
+@pytest.mark.parametrize("self_interaction", [False, True])
+def test_the_gradient_is_that_of_finite_differences(self_interaction: bool) -> None:
+    stacked = torch.randn(2, 4, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(DotInteraction(self_interaction=self_interaction), stacked)
+
+
+def test_it_trains_under_autocast() -> None:
+    stacked = torch.randn(2, 4, 3, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = DotInteraction()(stacked)
+        y.sum().backward()
+    assert y.dtype == torch.bfloat16
+    assert stacked.grad is not None
+    # A sum of all products gives each feature the sum of the others.
+    expected = stacked.detach().sum(1, keepdim=True) - stacked.detach()
+    torch.testing.assert_close(stacked.grad, expected, rtol=0, atol=0.05)
+
+
 def test_one_feature_has_no_pair() -> None:
     assert DotInteraction()(FEATURES[:1]).shape == (1, 0)
     assert_close(DotInteraction(self_interaction=True)(FEATURES[:1]), torch.tensor([[F11]]))
@@ -61,5 +88,7 @@ def test_errors_carry_both_shapes() -> None:
         DotInteraction()([FEATURES[0], torch.ones(2, 5)])
     with pytest.raises(ValueError, match=r"must all be \[batch, dim\].*the first is \[5\]"):
         DotInteraction()([torch.ones(5), torch.ones(5)])
+    with pytest.raises(ValueError, match=r"\[batch, features, dim\], at least one, got \[1, 0, 5\]"):
+        DotInteraction()(torch.ones(1, 0, 5))
     with pytest.raises(ValueError, match="no features"):
         DotInteraction()([])

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from torchtowers.data.dataset import Interactions
 from torchtowers.models.errors import TrainingError
-from torchtowers.models.evaluation import Scorer, evaluate, popularity_scorer, rank_interactions
+from torchtowers.models.evaluation import Scorer, evaluate, popularity_scorer
 
 
 def interactions(*pairs: tuple[int, int]) -> Interactions:
@@ -26,14 +26,6 @@ def fixed(table: list[list[float]]) -> Scorer:
 SCORER = fixed([[0.1, 0.3, 0.2, 0.4], [0.4, 0.2, 0.3, 0.1]])
 
 
-def test_ranks_by_hand() -> None:
-    test = interactions((0, 1), (1, 1), (0, 0))
-    assert rank_interactions(SCORER, test, None).tolist() == [1, 2, 3]
-    # Item 3 is seen by user 0, item 0 by user 1: they no longer compete.
-    seen = interactions((0, 3), (1, 0), (5, 2))
-    assert rank_interactions(SCORER, test, seen).tolist() == [0, 1, 2]
-
-
 def test_figures_by_hand() -> None:
     test = interactions((0, 3), (0, 0), (1, 2))
     figures = evaluate(SCORER, test, interactions((1, 0)), accuracy_at=(1, 2), ranking_at=(2,))
@@ -46,6 +38,54 @@ def test_figures_by_hand() -> None:
     # Seen excluded: user 1's item 2 is now first.
     assert figures["top_1_accuracy"] == pytest.approx(2 / 3)
     assert figures["ndcg@2"] == pytest.approx((first / (first + second) + 1) / 2)
+    # User 0's second item is at place 4 in both; user 1's at place 1 and, seen included, 2.
+    assert figures["precision@2"] == figures["precision@2/seen_included"] == pytest.approx(1 / 2)
+    assert figures["map@2"] == pytest.approx((1 / 2 + 1) / 2)
+    assert figures["map@2/seen_included"] == pytest.approx((1 / 2 + 1 / 2) / 2)
+    assert figures["mrr@2"] == 1
+    assert figures["mrr@2/seen_included"] == pytest.approx(3 / 4)
+    assert figures["hit_rate@2"] == figures["hit_rate@2/seen_included"] == 1
+    # Lists of two: items 3 and 1; seen excluded items 2 and 1, included 0 and 2.
+    assert figures["coverage@2"] == pytest.approx(3 / 4)
+    assert figures["coverage@2/seen_included"] == 1
+
+
+def test_an_interaction_that_is_seen_too_is_never_found() -> None:
+    figures = evaluate(SCORER, interactions((0, 3)), interactions((0, 3), (0, 1), (5, 2)), accuracy_at=(1, 9))
+    assert (figures["top_1_accuracy/seen_included"], figures["top_9_accuracy/seen_included"]) == (1, 1)
+    assert (figures["top_1_accuracy"], figures["top_9_accuracy"]) == (0, 0)
+    # Two items are left of the four.
+    assert (figures["coverage@10"], figures["coverage@10/seen_included"]) == (1 / 2, 1)
+
+
+def test_names_are_those_asked_for_and_a_k_may_come_twice() -> None:
+    test = interactions((0, 3))
+    assert list(evaluate(SCORER, test, test, accuracy_at=(2, 2), ranking_at=())) == [
+        "top_2_accuracy",
+        "top_2_accuracy/seen_included",
+    ]
+    names = [
+        name for name in evaluate(SCORER, test, test, accuracy_at=(), ranking_at=(3, 3)) if "/" not in name
+    ]
+    assert names == ["recall@3", "ndcg@3", "precision@3", "mrr@3", "map@3", "hit_rate@3", "coverage@3"]
+
+
+def test_each_users_scores_are_computed_once_and_stay_as_they_are() -> None:
+    asked: list[int] = []
+    table = np.arange(4 * 600, dtype=np.float32).reshape(600, 4)
+
+    def score(users: NDArray[np.int64]) -> NDArray[np.float32]:
+        asked.extend(users.tolist())
+        return table
+
+    def by_rows(users: NDArray[np.int64]) -> NDArray[np.float32]:
+        return score(users)[users]
+
+    test = interactions(*((user, user % 4) for user in range(599, -1, -1)))
+    figures = evaluate(by_rows, test, interactions((0, 3)), accuracy_at=(1,))
+    assert asked == list(range(600))
+    assert (table == np.arange(4 * 600).reshape(600, 4)).all()
+    assert figures["top_1_accuracy"] == 1 / 4
 
 
 def test_popularity_counts_training_interactions() -> None:
@@ -54,13 +94,14 @@ def test_popularity_counts_training_interactions() -> None:
 
 
 def test_scores_that_are_not_finite_are_no_result() -> None:
-    with pytest.raises(TrainingError, match="not finite"):
-        rank_interactions(fixed([[0.1, float("nan")]]), interactions((0, 0)), None)
+    for value in (np.nan, np.inf, -np.inf):
+        with pytest.raises(TrainingError, match="not finite"):
+            evaluate(fixed([[0.1, value]]), interactions((0, 0)), interactions())
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32 - 1))
-def test_ranks_equal_a_slow_reference(seed: int) -> None:
+def test_figures_equal_a_slow_reference(seed: int) -> None:
     generator = np.random.default_rng(seed)
     users, items = 300, 7
     table = generator.integers(0, 5, (users, items)).astype(np.float32)
@@ -70,9 +111,20 @@ def test_ranks_equal_a_slow_reference(seed: int) -> None:
     }
     ordered = sorted(pairs, key=lambda pair: hash((pair, seed)))
     test, seen = ordered[:40], ordered[40:]
-    expected = []
-    for user, item in test:
-        rivals = [i for i in range(items) if i != item and (user, i) not in set(seen)]
-        expected.append(sum(table[user, rival] > table[user, item] for rival in rivals))
-    ranks = rank_interactions(lambda rows: table[rows].copy(), interactions(*test), interactions(*seen))
-    assert ranks.tolist() == expected
+    ks = tuple(range(1, items + 1))
+    figures = evaluate(
+        fixed(table.tolist()), interactions(*test), interactions(*seen), accuracy_at=ks, ranking_at=ks
+    )
+    for suffix, excluded in (("", set(seen)), ("/seen_included", set())):
+        ranks: dict[int, list[int]] = {}
+        for user, item in test:
+            rivals = [i for i in range(items) if i != item and (user, i) not in excluded]
+            rank = sum(table[user, rival] > table[user, item] for rival in rivals)
+            ranks.setdefault(user, []).append(int(rank))
+        everyone = [rank for own in ranks.values() for rank in own]
+        for k in ks:
+            assert figures[f"top_{k}_accuracy{suffix}"] == pytest.approx(np.mean(np.array(everyone) < k))
+            recalls = [np.mean(np.array(own) < k) for own in ranks.values()]
+            assert figures[f"recall@{k}{suffix}"] == pytest.approx(np.mean(recalls))
+            reciprocal = [1 / (min(own) + 1) if min(own) < k else 0 for own in ranks.values()]
+            assert figures[f"mrr@{k}{suffix}"] == pytest.approx(np.mean(reciprocal))

@@ -1,4 +1,4 @@
-"""FactorizedTopK against TFRS 0.7.7, a reference in plain Python, and what TFRS leaves open."""
+"""FactorizedTopK against a reference in plain Python, and what TFRS leaves open."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
@@ -10,22 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.models.golden import cases, load
 from torchtowers.models.brute_force import BruteForce
 from torchtowers.models.factorized_top_k import FactorizedTopK
 from torchtowers.models.index import Ids, Index, TopK
 from torchtowers.models.streaming import Streaming
-
-RESET = "factorized_topk_reset"
-# What TFRS does and we don't: adding up a query's own score in another order than the candidates' makes it
-# lose to its own copy in the index. `test_rounding_changes_no_figure` says what ours gives.
-DIFFERENT = {
-    "factorized_topk_random_bruteforce_score_sw": "own copies at places 2 and 10 count as misses",
-    "factorized_topk_random_streaming_score": "an own copy at the first place counts as a miss",
-    "factorized_topk_random_streaming_score_sw": "an own copy at the first place counts as a miss",
-}
-SERIES = sorted(set(cases("factorized_topk_")) - DIFFERENT.keys() - {RESET})
-TASKS = cases("retrieval_metrics_")
 
 
 def figures(metric: FactorizedTopK) -> Tensor:
@@ -38,73 +26,6 @@ def batches(candidates: Tensor, ids: Any, size: int) -> list[tuple[Any, Tensor]]
 
 def close(actual: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
-
-
-def test_cases_are_there() -> None:
-    assert DIFFERENT.keys() < set(cases("factorized_topk_"))
-    assert len(SERIES) == 13
-    assert len(TASKS) == 2
-
-
-@pytest.mark.parametrize("own_kind", [True, False], ids=["as_tfrs", "batches"])
-@pytest.mark.parametrize("name", SERIES)
-def test_figures_are_those_of_tfrs(name: str, own_kind: bool) -> None:
-    case = load(name)
-    given = case.inputs
-    parts = batches(given["candidates"], given["identifiers"], case.config["candidate_batch"] or 40)
-    source: Any = parts
-    if own_kind:
-        brute = case.config["over"] == "bruteforce"
-        source = BruteForce(given["candidates"], given["identifiers"]) if brute else Streaming(parts)
-    metric = FactorizedTopK(source, ks=case.config["ks"])
-    for step, expected in enumerate(case.outputs["result_after"]):
-        metric.update(
-            given[f"query_{step}"],
-            given[f"true_emb_{step}"],
-            given.get(f"true_id_{step}"),
-            given.get(f"sample_weight_{step}"),
-        )
-        close(figures(metric), expected)
-
-
-@pytest.mark.parametrize("name", DIFFERENT)
-def test_rounding_changes_no_figure(name: str) -> None:
-    case = load(name)
-    given, ks = case.inputs, torch.tensor(case.config["ks"])
-    metric = FactorizedTopK(BruteForce(given["candidates"]), ks=ks.tolist())
-    hits, total = torch.zeros(len(ks)), 0.0
-    for step, tfrs in enumerate(case.outputs["result_after"]):
-        queries, own = given[f"query_{step}"], given[f"true_emb_{step}"]
-        weights = given.get(f"sample_weight_{step}", torch.ones(len(queries)))
-        metric.update(queries, own, sample_weight=weights)
-        wide = queries.double()
-        scores, of_own = wide @ given["candidates"].double().T, (wide * own.double()).sum(1, keepdim=True)
-        above = (scores > of_own + 1e-12).sum(1, keepdim=True)
-        hits, total = hits + weights @ (above < ks).float(), total + weights.sum()
-        close(figures(metric), hits / total)
-        assert (tfrs <= figures(metric) + 1e-6).all()
-    assert (tfrs < figures(metric) - 1e-3).any()
-
-
-def test_reset_begins_at_zero_as_in_tfrs() -> None:
-    case = load(RESET)
-    metric = FactorizedTopK(BruteForce(case.inputs["candidates"]), ks=case.config["ks"])
-    metric.update(case.inputs["query"], case.inputs["true_emb"])
-    close(figures(metric), case.outputs["before"])
-    metric.reset()
-    with pytest.warns(UserWarning, match="before the ``update`` method"):
-        close(figures(metric), case.outputs["after"])
-
-
-@pytest.mark.parametrize("name", TASKS)
-def test_figures_of_a_task_are_those_of_tfrs(name: str) -> None:
-    case = load(name)
-    given = case.inputs
-    parts = batches(given["candidates"], torch.arange(len(given["candidates"])), 7)
-    metric = FactorizedTopK(parts, ks=case.config["ks"])
-    queries, own = given["query_embeddings"], given["candidate_embeddings"]
-    metric.update(queries, own[: len(queries)], given.get("candidate_ids"), given["sample_weight"])
-    close(figures(metric), case.outputs["topk"])
 
 
 @pytest.mark.parametrize("dim", [1, 3, 24, 64])
@@ -243,6 +164,36 @@ def test_ranks_are_summed() -> None:
         assert gathered.hits.tolist() == [6, 8]
 
 
+class Placed(BruteForce):
+    """An index that remembers where its queries lay; a tensor without data can be asked nothing else."""
+
+    asked: torch.device | None = None
+
+    def places(self, queries: Tensor, ids: Ids) -> tuple[Tensor, Tensor]:
+        self.asked = queries.device
+        return torch.zeros(len(ids), dtype=torch.int64), torch.zeros(len(ids), dtype=torch.int64)
+
+
+@pytest.mark.parametrize("source", [lambda rows: BruteForce(rows), lambda rows: [(None, rows)]])
+def test_the_index_may_lie_on_another_device(source: Any) -> None:
+    metric = FactorizedTopK(source(torch.eye(3)), ks=(1,)).to("meta")
+    queries = torch.empty(4, 3, device="meta")
+    metric.update(queries, queries)
+    assert {metric.hits.device.type, metric.weight.device.type} == {"meta"}
+    index = Placed(torch.empty(3, 3, device="meta"))
+    elsewhere = FactorizedTopK(index, ks=(1,))
+    elsewhere.update(torch.ones(4, 3), None, [0, 1, 2, 0])
+    assert index.asked == torch.device("meta")
+    assert elsewhere.compute() == {"top_1_accuracy": 1.0}
+
+
+@pytest.mark.parametrize("ids", [["a", "b"], ["a", "a"]])
+def test_an_unknown_id_is_no_hit_where_k_is_beyond_all(ids: list[str]) -> None:
+    metric = FactorizedTopK(BruteForce(torch.tensor([[1.0], [2.0]]), ids), ks=(1, 5))
+    metric.update(torch.ones(1, 1), None, ["c"])
+    assert figures(metric).tolist() == [0, 0]
+
+
 def test_half_precision_is_measured_alike() -> None:
     torch.manual_seed(0)
     candidates = torch.randn(30, 16).bfloat16()
@@ -272,7 +223,13 @@ class Approximate:
     def __init__(self, index: Index) -> None:
         self.index = index
 
-    def search(self, queries: Tensor, k: int, exclude: Sequence[Ids] | None = None) -> TopK:
+    def search(
+        self,
+        queries: Tensor,
+        k: int,
+        exclude: Sequence[Ids] | None = None,
+        include: Sequence[Ids | None] | None = None,
+    ) -> TopK:
         return self.index.search(queries, k, [["a"]] * len(queries))
 
 

@@ -34,6 +34,31 @@ def test_estimates_of_a_skewed_stream_are_close() -> None:
     assert ratio.log().abs().max() < 0.7
 
 
+def test_steps_are_counted_past_what_single_precision_can() -> None:
+    frequency = StreamingFrequency(64, tables=1, learning_rate=1.0)
+    frequency.step.fill_(1 << 24)
+    frequency.update(torch.tensor([3]))
+    for _ in range(3):
+        frequency.update(torch.tensor([], dtype=torch.int64))
+    frequency.update(torch.tensor([3]))
+    assert int(frequency.step) == (1 << 24) + 5
+    assert frequency.probability(torch.tensor([3])).tolist() == [0.25]
+
+
+def test_the_largest_gap_of_several_tables_counts() -> None:
+    """With a collision in one table the others still know better (Yi et al. 2019, algorithm 3)."""
+    frequency = StreamingFrequency(8, tables=2, learning_rate=1.0)
+    rows = frequency._rows(torch.arange(1000))
+    collides = (rows[0] == rows[0][0]) & (rows[1] != rows[1][0])
+    other = int(collides.nonzero()[0])
+    frequency.update(torch.tensor([0]))
+    for _ in range(4):
+        frequency.update(torch.tensor([other]))
+    frequency.update(torch.tensor([0]))
+    assert frequency.gap[0, rows[0][0]] == 1
+    assert frequency.probability(torch.tensor([0])).tolist() == [pytest.approx(1 / 5)]
+
+
 def test_a_resumed_estimator_goes_on_where_it_was() -> None:
     one, other = StreamingFrequency(128), StreamingFrequency(128)
     one.update(torch.tensor([1, 2, 3]))

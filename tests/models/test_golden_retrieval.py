@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torchmetrics import MeanMetric
 
-from tests.models.golden import FOLDER, cases, load
+from tests.models.golden import FOLDER, assert_close, cases, load
+from torchtowers.models.in_batch_logits import in_batch_logits
 from torchtowers.models.losses import correct_sampling, mine_hard_negatives, remove_accidental_hits
 from torchtowers.models.retrieval import Retrieval
 
@@ -26,13 +28,15 @@ DIFFERENT = {
     "retrieval_rah_string_ids": "ids are integers here; strings are numbered by the vocabulary",
     "retrieval_rah_without_ids_raises": "raises with a text of our own",
 }
-# Metrics are not the task's business here.
-CASES = [name for name in cases("retrieval_") if "metrics" not in name]
+# These come with metrics, of which `test_factorized_top_k.py` takes the one over all candidates.
+WITH_METRICS = cases("retrieval_metrics_")
+CASES = [name for name in cases("retrieval_") if name not in WITH_METRICS]
 
 
 @pytest.mark.skipif(FOLDER.name != "golden", reason="another folder is tested")
 def test_cases_are_there() -> None:
     assert len(CASES) == 48
+    assert len(WITH_METRICS) == 2
     assert set(CASES) > set(DIFFERENT)
 
 
@@ -49,6 +53,25 @@ def test_loss_and_gradients_are_those_of_tfrs(name: str) -> None:
     close(loss.detach(), case.outputs["loss"])
     close(queries.grad, case.outputs["grad_query"])
     close(candidates.grad, case.outputs["grad_candidate"])
+
+
+@pytest.mark.parametrize("name", WITH_METRICS)
+def test_the_loss_beside_metrics_and_those_of_the_batch_are_those_of_tfrs(name: str) -> None:
+    case = load(name)
+    queries, candidates = case.inputs["query_embeddings"], case.inputs["candidate_embeddings"]
+    weights, ids = case.inputs["sample_weight"], case.inputs.get("candidate_ids")
+    loss = Retrieval()(queries, candidates, weights, candidate_ids=ids)
+    assert_close(loss, case.outputs["loss"])
+    mean = MeanMetric()
+    mean.update(loss)
+    assert_close(mean.compute(), case.outputs["loss_metric"])
+    # TFRS gives its metrics of a batch the corrected scores, and so can whoever uses these.
+    assert case.config["batch_metric"] == "TopKCategoricalAccuracy(k=2)"
+    best = in_batch_logits(queries, candidates).topk(2, dim=1).indices
+    hits = (best == torch.arange(len(best))[:, None]).any(1)
+    accuracy = MeanMetric()
+    accuracy.update(hits.float(), weights)
+    assert_close(accuracy.compute(), case.outputs["batch_metric"])
 
 
 def test_string_ids_are_numbered_first() -> None:

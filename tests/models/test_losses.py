@@ -1,8 +1,15 @@
 import math
 
+import pytest
 import torch
 
-from torchtowers.models.losses import correct_sampling, remove_accidental_hits
+from torchtowers.models.losses import (
+    check_in_batch,
+    correct_sampling,
+    mine_hard_negatives,
+    remove_accidental_hits,
+    remove_duplicate_queries,
+)
 
 
 def test_sampling_correction_subtracts_the_log_and_clips() -> None:
@@ -17,3 +24,41 @@ def test_only_the_same_item_elsewhere_is_removed() -> None:
     # Item 7 is the positive of row 0 and comes again as an extra candidate; row 1's own item does not.
     removed = remove_accidental_hits(logits, torch.tensor([7, 8, 7]))
     assert removed.tolist() == [[0.0, 1.0, -math.inf], [3.0, 4.0, 5.0]]
+
+
+def test_the_other_positives_of_the_same_query_are_removed_and_extra_candidates_stay() -> None:
+    logits = torch.arange(12.0).reshape(3, 4)
+    removed = remove_duplicate_queries(logits, torch.tensor([5, 6, 5]))
+    assert removed.tolist() == [
+        [0.0, 1.0, -math.inf, 3.0],
+        [4.0, 5.0, 6.0, 7.0],
+        [-math.inf, 9.0, 10.0, 11.0],
+    ]
+    assert remove_duplicate_queries(torch.ones(1, 1), torch.tensor([5])).tolist() == [[1.0]]
+
+
+def test_all_hard_negatives_are_kept_where_there_are_fewer() -> None:
+    logits, labels = mine_hard_negatives(torch.tensor([[3.0, 1.0, 2.0]]), torch.tensor([[0, 1, 0]]), 9)
+    assert logits.tolist() == [[1.0, 3.0, 2.0]]
+    assert labels.tolist() == [[1, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "said"),
+    [
+        ("probability", (3, 1), r"candidate_sampling_probability has shape \[3, 1\]"),
+        ("candidate_ids", (2,), r"candidate_ids has shape \[2\].* need \[3\]"),
+        ("query_ids", (3,), r"query_ids has shape \[3\].* need \[2\]"),
+        ("score_mask", (1, 3), r"score_mask has shape \[1, 3\].* need \[2, 3\]"),
+    ],
+)
+def test_shapes_that_would_spread_are_refused(name: str, shape: tuple[int, ...], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        check_in_batch(2, 3, **{name: torch.ones(shape)})
+
+
+def test_ids_of_another_number_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"candidate_ids has shape \[3\]"):
+        remove_accidental_hits(torch.zeros(2, 2), torch.tensor([1, 2, 3]))
+    with pytest.raises(ValueError, match=r"query_ids has shape \[3\]"):
+        remove_duplicate_queries(torch.zeros(2, 3), torch.tensor([1, 2, 3]))

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torchmetrics
 from torch import Tensor, nn
+from torchmetrics.classification import BinaryAUROC
 
 from tests.models import golden
 from torchtowers.models.listwise_losses import ListMLELoss, list_mle_loss
@@ -32,6 +33,8 @@ NOT_REPRODUCED = {
     "ranking_task_mse_flat_sw_raises": FAILS,
     "ranking_task_mse_none_flat_sw_raises": FAILS,
 }
+# torchmetrics' BinaryAUROC takes no weights.
+AUC_DIFFERENT = ["ranking_task_default_bce_col_sw"]
 
 
 def golden_loss(case: golden.Case) -> nn.Module | None:
@@ -102,16 +105,51 @@ def test_flat_weights_give_what_columns_give(name: str) -> None:
 def test_the_metrics_of_tfrs_are_torchmetrics(name: str) -> None:
     case = golden.load(name)
     labels, predictions = case.inputs["labels"], case.inputs["predictions"]
-    weights = case.inputs.get("sample_weight", torch.ones(()))
-    for key, values in [
-        ("prediction_mean", predictions),
-        ("label_mean", labels),
-        ("rmse", (predictions - labels) ** 2),
-        ("acc", ((predictions > 0.5) == labels).float()),
-    ]:
-        if key in case.outputs:
-            mean = torchmetrics.MeanMetric()(values, weights)
-            close(mean.sqrt() if key == "rmse" else mean, case.outputs[key])
+    weights = case.inputs.get("sample_weight")
+    loss = Ranking(golden_loss(case))(labels, predictions, weights)
+    # TFRS has averaged the examples of these already.
+    loss_mean = loss.sum() / 8 if name in NOT_REPRODUCED else loss.mean()
+    weights = torch.ones(()) if weights is None else weights
+    expected = {key: value for key, value in case.outputs.items() if key not in ("loss", "grad_predictions")}
+    means = {
+        "prediction_mean": predictions,
+        "label_mean": labels,
+        "rmse": (predictions - labels) ** 2,
+        "acc": ((predictions > 0.5) == labels).float(),
+    }
+    for key, value in expected.items():
+        if key == "loss_mean":
+            close(torchmetrics.MeanMetric()(loss_mean), value)
+        elif key == "auc":
+            close(_auc(predictions, labels, weights if name in AUC_DIFFERENT else None), value)
+        else:
+            mean = torchmetrics.MeanMetric()(means[key], weights)
+            close(mean.sqrt() if key == "rmse" else mean, value)
+
+
+@pytest.mark.parametrize("name", AUC_DIFFERENT)
+def test_an_auc_with_weights_is_not_that_of_torchmetrics(name: str) -> None:
+    case = golden.load(name)
+    labels, predictions = case.inputs["labels"], case.inputs["predictions"]
+    unweighted = BinaryAUROC(thresholds=200)(predictions, labels.int())
+    close(unweighted, float(_auc(predictions, labels, torch.ones_like(labels))))
+    assert abs(unweighted - case.outputs["auc"]) > 0.1
+
+
+@pytest.mark.parametrize("name", [n for n in golden.cases("ranking_model_") if not n.endswith("_raises")])
+def test_the_auc_of_tfrs_ranking_model_is_that_of_torchmetrics(name: str) -> None:
+    case = golden.load(name)
+    close(_auc(case.outputs["pred"], case.inputs["labels"]), case.outputs["metric_auc"])
+
+
+def _auc(predictions: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+    """TFRS's AUC, by torchmetrics; with weights, the weighted share of pairs in the right order."""
+    if weights is None:
+        area: Tensor = BinaryAUROC(thresholds=200)(predictions, labels.int())
+        return area
+    yes = labels == 1
+    pairs = weights[yes][:, None] * weights[~yes]
+    return (pairs * (predictions[yes][:, None] > predictions[~yes])).sum() / pairs.sum()
 
 
 def test_values_worked_out_by_hand() -> None:

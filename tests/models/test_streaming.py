@@ -10,23 +10,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.models.test_brute_force import searches
+from tests.models.test_brute_force import inclusions, searches
 from torchtowers.models.brute_force import BruteForce
 from torchtowers.models.index import ExactIndex
 from torchtowers.models.streaming import Streaming
 
 
-@given(searches(), st.lists(st.integers(0, 12)))
+@given(searches(), st.lists(st.integers(0, 12)), st.data())
 def test_streaming_equals_brute_force_for_any_batches(
-    case: tuple[Tensor, list[Any], Tensor, int, list[list[Any]]], cuts: list[int]
+    case: tuple[Tensor, list[Any], Tensor, int, list[list[Any]]], cuts: list[int], data: st.DataObject
 ) -> None:
     candidates, ids, queries, k, exclude = case
     edges = sorted({0, len(ids)} | {min(cut, len(ids)) for cut in cuts})
     parts = [slice(first, last) for first, last in pairwise(edges)]
     index = Streaming([(ids[part], candidates[part]) for part in parts])
     whole = BruteForce(candidates, ids)
-    for excluded in (exclude, None):
-        found, expected = index.search(queries, k, excluded), whole.search(queries, k, excluded)
+    include = data.draw(inclusions(ids, len(queries)))
+    for lists in ((exclude, include), (exclude, None), (None, None)):
+        found, expected = index.search(queries, k, *lists), whole.search(queries, k, *lists)
         assert found.pairs() == expected.pairs()
         assert found.scores.tolist() == expected.scores.tolist()
         assert found.ids.tolist() == expected.ids.tolist()
@@ -49,6 +50,22 @@ def test_a_function_starts_anew_at_each_search() -> None:
     for _ in range(2):
         assert index.search(torch.ones(1, 1), 1).pairs() == [[("b", 2.0)]]
     assert len(read) == 2
+
+
+def test_ids_are_found_among_those_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    # So that a hundred rows are several blocks, and ids are forgotten after each.
+    monkeypatch.setattr("torchtowers.models.streaming._ROWS_AT_ONCE", 7)
+    monkeypatch.setattr("torchtowers.models.streaming._IDS_KEPT", 0)
+    candidates = torch.randn(100, 3, generator=torch.Generator().manual_seed(0))
+    names = [f"item {row}" for row in range(100)]
+    index = Streaming([([name], row[None]) for name, row in zip(names, candidates, strict=True)])
+    queries, exclude = candidates[:9], [names[position : position + 50] for position in range(9)]
+    found, expected = (
+        index.search(queries, 5, exclude),
+        BruteForce(candidates, names).search(queries, 5, exclude),
+    )
+    assert found.ids.tolist() == expected.ids.tolist()
+    torch.testing.assert_close(found.scores, expected.scores)
 
 
 def test_an_iterator_is_refused() -> None:

@@ -13,12 +13,14 @@ import pytest
 import torch
 
 from tests.tiny import tiny_config, tiny_tables, tiny_trained
+from torchtowers.data.batches import Batches
 from torchtowers.data.dataset import prepare
+from torchtowers.models.checkpoint import Progress
 from torchtowers.models.errors import RunError, TrainingError
 from torchtowers.models.evaluation import evaluate, model_scorer, popularity_scorer
 from torchtowers.models.experiment import Trained, build_model
 from torchtowers.models.run import Run
-from torchtowers.models.training import Progress, fit
+from torchtowers.models.training import fit
 
 
 def fit_until(folder: Path, stop: Callable[[Progress], bool] | None, *, resume: bool = False) -> Trained:
@@ -42,7 +44,8 @@ def fit_until(folder: Path, stop: Callable[[Progress], bool] | None, *, resume: 
         return compute_loss(batch)  # type: ignore[arg-type]
 
     model.compute_loss = watched  # type: ignore[method-assign]
-    progress = fit(model, dataset, config.training, run, resume=resume, show_progress=False)
+    batches = Batches(dataset, config.training.batch_size, config.training.seed)
+    progress = fit(model, batches, config.training, run, resume=resume, show_progress=False)
     return Trained(run, config, dataset, model, progress.interrupted)
 
 
@@ -127,8 +130,6 @@ def test_the_model_learns_what_popularity_does_not_know(tmp_path: Path) -> None:
 
 
 def test_the_target_is_left_out_of_its_own_history(trained: Trained) -> None:
-    from torchtowers.data.batches import Batches
-
     dataset = trained.dataset
     for batch in Batches(dataset, 64, seed=0).epoch(0):
         history = batch.query["history"]

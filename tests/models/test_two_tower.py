@@ -1,11 +1,10 @@
 import numpy as np
 import torch
 
-from torchtowers.data.batches import Batches
 from torchtowers.handlers.encoders import TokenEncoder, Vocabulary
+from torchtowers.models.batch_tensors import to_tensors
 from torchtowers.models.experiment import Trained
-from torchtowers.models.optimizers import SparseAndDense
-from torchtowers.models.two_tower import build_tower, build_two_tower, to_tensors
+from torchtowers.models.two_tower import build_tower, build_two_tower
 
 
 def test_embeddings_have_length_one_and_end_in_one_and_the_bias(trained: Trained) -> None:
@@ -43,56 +42,6 @@ def test_without_bias_and_normalisation_a_score_is_a_plain_dot_product(trained: 
     queries = model.query_tower(to_tensors(dataset.users.take(np.arange(4))))
     assert queries.shape == (4, 5)
     assert not torch.allclose(queries.norm(dim=1), torch.ones(4))
-
-
-def test_a_step_changes_only_the_table_rows_of_its_batch(trained: Trained) -> None:
-    dataset = trained.dataset
-    model = build_two_tower(
-        dataset.users.encoders, dataset.items.encoders, query_key="user_id", candidate_key="item_id"
-    )
-    optimizer = SparseAndDense(
-        model,
-        embedding_learning_rate=0.1,
-        dense_learning_rate=0.1,
-        weight_decay=0.0,
-        total_steps=10,
-        warmup=0.0,
-        final=1.0,
-    )
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    batch = next(Batches(dataset, 8, seed=0).epoch(0))
-    model.compute_loss(batch).backward()  # type: ignore[no-untyped-call]
-    optimizer.step(0)
-    name = "query_tower.tower.tables.feature_user_id.weight"
-    changed = (model.state_dict()[name] != before[name]).any(1).nonzero().flatten().tolist()
-    assert changed == sorted(set(batch.query["user_id"].tolist()))
-    assert (
-        model.state_dict()["query_tower.tower.layers.1.weight"] != before["query_tower.tower.layers.1.weight"]
-    ).any()
-
-
-def test_learning_rates_rise_and_fall() -> None:
-    optimizer = SparseAndDense(
-        build_tiny(),
-        embedding_learning_rate=1.0,
-        dense_learning_rate=1.0,
-        weight_decay=0.0,
-        total_steps=100,
-        warmup=0.1,
-        final=0.2,
-    )
-    factors = [optimizer.factor(step) for step in range(100)]
-    assert factors[:10] == sorted(factors[:10])
-    assert factors[0] > 0
-    assert factors[10] == 1.0
-    assert factors[10:] == sorted(factors[10:], reverse=True)
-    assert 0.2 < factors[99] < 0.22
-
-
-def build_tiny() -> torch.nn.Module:
-    from torchtowers.models.embeddings import TokenEmbedding
-
-    return torch.nn.ModuleDict({"table": TokenEmbedding(3, 2), "layer": torch.nn.Linear(2, 2)})
 
 
 def test_a_feature_may_be_called_what_a_module_is_called() -> None:

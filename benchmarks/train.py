@@ -1,0 +1,126 @@
+#!/usr/bin/env python
+"""Time training and evaluation beside the real TFRS, on the same work in one run.
+
+Each side is a process of its own; they run by turns, so that what else the machine does falls on both.
+Printed are medians over the rounds and their ratio. The first call makes benchmarks/.peer (2 GB).
+
+    benchmarks/train.py                       all works, 7 rounds; some ten minutes
+    benchmarks/train.py --work dlrm --rounds 3
+    benchmarks/train.py --json > train.json
+"""
+
+import argparse
+import json
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from machine import describe_machine
+from side import Side, peer_python, take_turns
+
+
+@dataclass(frozen=True)
+class Work:
+    """A row of the table.
+
+    Args:
+        title: What is done.
+        examples: Of a step.
+        wanted: How many times faster than TFRS ours should be.
+        peer: The work's name on TFRS's side.
+        limit: Ours that does nothing but what can't be avoided, and how many times its seconds ours may take.
+        steps: Of a round.
+    """
+
+    title: str
+    examples: int
+    wanted: float
+    peer: str
+    limit: tuple[str, float] | None = None
+    steps: int = 5
+
+
+WORKS = {
+    "adagrad": Work(
+        "in-batch softmax, 1M users x 200k items, dim 64, batch 4096, Adagrad",
+        4096,
+        2.3,
+        "adagrad",
+        ("products", 1.6),
+    ),
+    "adam": Work("the same, Adam (ours touches only the batch's rows)", 4096, 15, "adam", steps=2),
+    "tutorial": Work("ML-100K tutorial's sizes, dim 32, batch 8192", 8192, 5, "tutorial", steps=3),
+    "evaluation": Work(
+        "FactorizedTopK, 20k queries, by score (TFRS: streaming)", 20_000, 30, "evaluation", steps=2
+    ),
+    "evaluation_by_id": Work(
+        "the same, by id (TFRS: brute force)", 20_000, 13, "evaluation_brute_force", steps=2
+    ),
+    "dlrm": Work("DLRM, 26 features x 100k rows x dim 16, 13 numbers, batch 4096", 4096, 2, "dlrm"),
+    "dcn": Work("DCN, the same with three cross layers", 4096, 2, "dcn"),
+}
+
+
+def measure(name: str, rounds: int) -> dict[str, float | str | None]:
+    """Run one work on both sides."""
+    work = WORKS[name]
+    with ExitStack() as stack:
+        ours = stack.enter_context(Side("ours.train", name))
+        peer = stack.enter_context(Side("peers.train_tfrs", work.peer, peer_python()))
+        sides = [(ours, work.steps), (peer, work.steps)]
+        limit = None
+        if work.limit is not None:
+            limit = stack.enter_context(Side("ours.train", work.limit[0]))
+            sides.append((limit, work.steps))
+        take_turns(sides, rounds)
+    return {
+        "work": name,
+        "title": work.title,
+        "ours_per_second": work.examples / ours.median,
+        "tfrs_per_second": work.examples / peer.median,
+        "ratio": peer.median / ours.median,
+        "wanted": work.wanted,
+        "ours_bytes": ours.peak_bytes,
+        "tfrs_bytes": peer.peak_bytes,
+        "of_limit": None if limit is None else ours.median / limit.median,
+        "limit": None if work.limit is None else work.limit[1],
+    }
+
+
+def row(figures: dict[str, float | str | None]) -> str:
+    """Give a row of the table."""
+    f = {key: value for key, value in figures.items() if value is not None}
+    limit = f"{f['of_limit']:.2f} (at most {f['limit']})" if "of_limit" in f else ""
+    speeds = f"{f['ours_per_second']:,.0f} | {f['tfrs_per_second']:,.0f}"
+    memory = f"{f['ours_bytes'] / 1e9:.2f} | {f['tfrs_bytes'] / 1e9:.2f}"
+    return f"| {f['title']} | {speeds} | {f['ratio']:.1f} | {f['wanted']:g} | {limit} | {memory} |"
+
+
+def main() -> None:
+    """Print the table, a row as soon as it is there."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--work", choices=WORKS, action="append", help="only this one; may be repeated")
+    parser.add_argument("--rounds", type=int, default=7, help="of each side (default 7)")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    options = parser.parse_args()
+    if options.rounds < 1:
+        parser.error(f"--rounds has to be at least 1, got {options.rounds}")
+    all_figures = []
+    if not options.json:
+        print(describe_machine(), end="\n\n")
+        print("| work | ours, examples/s | TFRS | ratio | to reach | of the limit | ours, GB | TFRS, GB |")
+        print("|---|---|---|---|---|---|---|---|", flush=True)
+    for name in options.work or WORKS:
+        print(f"measuring {name}", file=sys.stderr)
+        figures = measure(name, options.rounds)
+        all_figures.append(figures)
+        if not options.json:
+            print(row(figures), flush=True)
+    if options.json:
+        print(json.dumps({"machine": describe_machine(), "works": all_figures}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""How much of a catalogue gets recommended, and how evenly."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from torchtowers.models.places import check_ks
+
+__all__ = ["CatalogueCoverage"]
+
+
+class CatalogueCoverage(Metric):
+    """Share of the catalogue among the first k of anybody's list, and the Gini index of who gets how many.
+
+    `gini@k` is 0 where every item is recommended as often, and near 1 where one item has all places; items
+    that are never recommended count. Results of several ranks are summed.
+
+    Source: Ge et al. 2010 (catalogue coverage), Fleder & Hosanagar 2009 (Gini).
+
+    Args:
+        items: How many the catalogue has.
+        ks: How many of each list count.
+        **kwargs: Those of `torchmetrics.Metric`.
+
+    Raises:
+        ValueError: There is no item, no k, or a k is below 1 or given twice.
+
+    Example:
+        >>> metric = CatalogueCoverage(items=4, ks=(1, 2))
+        >>> metric.update(torch.tensor([[0, 1], [0, 2]]))
+        >>> {name: float(value) for name, value in metric.compute().items()}
+        {'coverage@1': 0.25, 'gini@1': 0.75, 'coverage@2': 0.75, 'gini@2': 0.375}
+    """
+
+    is_differentiable = False
+    full_state_update = False
+
+    counts: Tensor
+
+    def __init__(self, items: int, ks: Sequence[int] = (10,), **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        check_ks(ks)
+        if items < 1:
+            raise ValueError(f"a catalogue has at least one item, got {items}")
+        self.items = items
+        self.ks = tuple(ks)
+        self.add_state("counts", torch.zeros(len(ks), items, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, recommended: Tensor) -> None:
+        """Count a batch of lists.
+
+        Args:
+            recommended: int64 `[users, width]`, rows of the catalogue, best first; negative where a list ends
+                early.
+
+        Raises:
+            IndexError: A row is past the catalogue's end.
+        """
+        if recommended.numel() and recommended.max() >= self.items:
+            raise IndexError(f"item {int(recommended.max())} is not among {self.items} items")
+        for counts, k in zip(self.counts, self.ks, strict=True):
+            top = recommended[:, :k]
+            counts += torch.bincount(top[top >= 0], minlength=self.items).to(counts)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Give `coverage@{k}` and `gini@{k}` for each k, 0 as long as nothing was counted."""
+        figures = {}
+        for counts, k in zip(self.counts, self.ks, strict=True):
+            figures[f"coverage@{k}"] = (counts > 0).double().mean().float()
+            figures[f"gini@{k}"] = _gini(counts.double()).float()
+        return figures
+
+
+def _gini(values: Tensor) -> Tensor:
+    """Compute the mean difference of two values over twice their mean; 0 if all are 0."""
+    number = len(values)
+    weights = torch.arange(1 - number, number, 2, device=values.device)
+    return (weights * values.sort().values).sum() / (number * values.sum()).clamp(min=1)
