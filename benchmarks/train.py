@@ -2,7 +2,8 @@
 """Time training and evaluation beside the real TFRS, on the same work in one run.
 
 Each side is a process of its own; they run by turns, so that what else the machine does falls on both.
-Printed are medians over the rounds and their ratio. The first call makes benchmarks/.peer (2 GB).
+Printed are medians over the rounds, their ratio, and how near both come to the time that a step's matrix
+products take alone. The first call makes benchmarks/.peer (2 GB).
 
     benchmarks/train.py                       all works, 7 rounds; some ten minutes
     benchmarks/train.py --work dlrm --rounds 3
@@ -14,6 +15,7 @@ import json
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 from machine import describe_machine
 from side import Side, peer_python, take_turns
@@ -26,17 +28,19 @@ class Work:
     Args:
         title: What is done.
         examples: Of a step.
-        wanted: How many times faster than TFRS ours should be.
         peer: The work's name on TFRS's side.
-        limit: Ours that does nothing but what can't be avoided, and how many times its seconds ours may take.
+        wanted: How many times faster than TFRS ours should be.
+        products: Ours that does nothing but the matrix products of a step.
+        limit: How many times their seconds ours may take.
         steps: Of a round.
     """
 
     title: str
     examples: int
-    wanted: float
     peer: str
-    limit: tuple[str, float] | None = None
+    wanted: float | None = None
+    products: str | None = None
+    limit: float | None = None
     steps: int = 5
 
 
@@ -44,20 +48,25 @@ WORKS = {
     "adagrad": Work(
         "in-batch softmax, 1M users x 200k items, dim 64, batch 4096, Adagrad",
         4096,
-        2.3,
         "adagrad",
-        ("products", 1.6),
+        2.3,
+        "products",
+        1.6,
     ),
-    "adam": Work("the same, Adam (ours touches only the batch's rows)", 4096, 15, "adam", steps=2),
-    "tutorial": Work("ML-100K tutorial's sizes, dim 32, batch 8192", 8192, 5, "tutorial", steps=3),
+    "adam": Work("the same, Adam (ours: rows of the batch only)", 4096, "adam", 15, "products", steps=3),
+    "tutorial": Work(
+        "ML-100K tutorial's sizes, dim 32, batch 8192", 8192, "tutorial", 5, "tutorial_products", steps=3
+    ),
     "evaluation": Work(
-        "FactorizedTopK, 20k queries, by score (TFRS: streaming)", 20_000, 30, "evaluation", steps=2
+        "FactorizedTopK, 20k queries, by score (TFRS: streaming)", 20_000, "evaluation", 30, steps=2
     ),
     "evaluation_by_id": Work(
-        "the same, by id (TFRS: brute force)", 20_000, 13, "evaluation_brute_force", steps=2
+        "the same, by id (TFRS: brute force)", 20_000, "evaluation_brute_force", steps=2
     ),
-    "dlrm": Work("DLRM, 26 features x 100k rows x dim 16, 13 numbers, batch 4096", 4096, 2, "dlrm"),
-    "dcn": Work("DCN, the same with three cross layers", 4096, 2, "dcn"),
+    "dlrm": Work(
+        "DLRM, 26 features x 100k rows x dim 16, 13 numbers, batch 4096", 4096, "dlrm", 2, "dlrm_products"
+    ),
+    "dcn": Work("DCN, the same with three cross layers", 4096, "dcn", 2, "dcn_products"),
 }
 
 
@@ -68,10 +77,10 @@ def measure(name: str, rounds: int) -> dict[str, float | str | None]:
         ours = stack.enter_context(Side("ours.train", name))
         peer = stack.enter_context(Side("peers.train_tfrs", work.peer, peer_python()))
         sides = [(ours, work.steps), (peer, work.steps)]
-        limit = None
-        if work.limit is not None:
-            limit = stack.enter_context(Side("ours.train", work.limit[0]))
-            sides.append((limit, work.steps))
+        products = None
+        if work.products is not None:
+            products = stack.enter_context(Side("ours.train", work.products))
+            sides.append((products, work.steps))
         take_turns(sides, rounds)
     return {
         "work": name,
@@ -82,18 +91,22 @@ def measure(name: str, rounds: int) -> dict[str, float | str | None]:
         "wanted": work.wanted,
         "ours_bytes": ours.peak_bytes,
         "tfrs_bytes": peer.peak_bytes,
-        "of_limit": None if limit is None else ours.median / limit.median,
-        "limit": None if work.limit is None else work.limit[1],
+        "of_products": None if products is None else ours.median / products.median,
+        "tfrs_of_products": None if products is None else peer.median / products.median,
+        "limit": work.limit,
     }
 
 
-def row(figures: dict[str, float | str | None]) -> str:
+def row(figures: dict[str, Any]) -> str:
     """Give a row of the table."""
-    f = {key: value for key, value in figures.items() if value is not None}
-    limit = f"{f['of_limit']:.2f} (at most {f['limit']})" if "of_limit" in f else ""
-    speeds = f"{f['ours_per_second']:,.0f} | {f['tfrs_per_second']:,.0f}"
+    f = figures
+    speeds = f"{f['ours_per_second']:,.0f} | {f['tfrs_per_second']:,.0f} | {f['ratio']:.1f}"
+    wanted = "" if f["wanted"] is None else f"{f['wanted']:g}"
+    products = "" if f["of_products"] is None else f"{f['of_products']:.2f}"
+    products += "" if f["limit"] is None else f" (at most {f['limit']:g})"
+    theirs = "" if f["of_products"] is None else f"{f['tfrs_of_products']:.2f}"
     memory = f"{f['ours_bytes'] / 1e9:.2f} | {f['tfrs_bytes'] / 1e9:.2f}"
-    return f"| {f['title']} | {speeds} | {f['ratio']:.1f} | {f['wanted']:g} | {limit} | {memory} |"
+    return f"| {f['title']} | {speeds} | {wanted} | {products} | {theirs} | {memory} |"
 
 
 def main() -> None:
@@ -110,8 +123,11 @@ def main() -> None:
     all_figures = []
     if not options.json:
         print(describe_machine(), end="\n\n")
-        print("| work | ours, examples/s | TFRS | ratio | to reach | of the limit | ours, GB | TFRS, GB |")
-        print("|---|---|---|---|---|---|---|---|", flush=True)
+        print(
+            "| work | ours, examples/s | TFRS | ratio | to reach | ours / its matrix products | TFRS / these "
+            "| ours, GB | TFRS, GB |"
+        )
+        print("|---" * 9 + "|", flush=True)
     for name in options.work or WORKS:
         print(f"measuring {name}", file=sys.stderr)
         figures = measure(name, options.rounds)

@@ -49,6 +49,11 @@ def training(model: TwoTower | RankingModel, optimizer: torch.optim.Optimizer, b
         optimizer.zero_grad()
         return loss.item()
 
+    return warmed(step)
+
+
+def warmed(step: Step) -> Step:
+    """Take some steps that are not timed."""
     for _ in range(3):
         step()
     return step
@@ -67,19 +72,36 @@ def tutorial() -> Step:
     return training(model, SparseAdagrad(model.parameters(), lr=0.1), pairs(943, 1682, 8192, 8))
 
 
-def products() -> Step:
-    """The three matrix products of an in-batch softmax, batch 4096 and dim 64, into memory that is there."""
-    queries, candidates, logits = torch.randn(4096, 64), torch.randn(4096, 64), torch.empty(4096, 4096)
-    first, second = torch.empty(4096, 64), torch.empty(4096, 64)
+def softmax_products(batch: int, dim: int) -> Step:
+    """The three matrix products of an in-batch softmax, into memory that is there."""
+    queries, candidates = torch.randn(batch, dim), torch.randn(batch, dim)
+    logits, first, second = torch.empty(batch, batch), torch.empty(batch, dim), torch.empty(batch, dim)
 
     def step() -> None:
         torch.mm(queries, candidates.T, out=logits)
         torch.mm(logits, candidates, out=first)
         torch.mm(logits.T, queries, out=second)
 
-    for _ in range(3):
-        step()
-    return step
+    return warmed(step)
+
+
+def linear_products(*layers: tuple[int, int]) -> Step:
+    """The products of linear layers at batch 4096: the output, the gradients of weights and input."""
+    parts = []
+    for width, units in layers:
+        x, y, weight = torch.randn(4096, width), torch.randn(4096, units), torch.randn(units, width)
+        parts.append((x, y, weight, torch.empty_like(x), torch.empty_like(y), torch.empty_like(weight)))
+
+    def step() -> None:
+        for x, y, weight, of_x, of_y, of_weight in parts:
+            torch.mm(x, weight.T, out=of_y)
+            torch.mm(y.T, x, out=of_weight)
+            torch.mm(y, weight, out=of_x)
+
+    return warmed(step)
+
+
+BOTTOM = ((13, 256), (256, 64), (64, 16))
 
 
 def evaluation(*, by_id: bool) -> Step:
@@ -126,7 +148,12 @@ if __name__ == "__main__":
         {
             "adagrad": lambda: large(SparseAdagrad, 0.1),
             "adam": lambda: large(LazyAdam, 0.001),
-            "products": products,
+            "products": lambda: softmax_products(4096, 64),
+            "tutorial_products": lambda: softmax_products(8192, 32),
+            "dlrm_products": lambda: linear_products(*BOTTOM, (368, 512), (512, 256), (256, 1)),
+            "dcn_products": lambda: linear_products(
+                *BOTTOM, *[(432, 432)] * 3, (448, 512), (512, 256), (256, 1)
+            ),
             "tutorial": tutorial,
             "evaluation": lambda: evaluation(by_id=False),
             "evaluation_by_id": lambda: evaluation(by_id=True),
