@@ -1,8 +1,36 @@
-"""Reads data sets, splits them, and encodes their columns."""
+"""Reads data sets, splits them, encodes their columns, and makes batches of them."""
 
+from torchtowers.data.batches import Batch, Batches
+from torchtowers.data.column_batches import ColumnBatches, PairBatches, RankingBatches, RatedBatches
 from torchtowers.data.dataset import Dataset, Interactions, prepare
 from torchtowers.data.errors import DataError
+from torchtowers.data.listwise import Lists, sample_listwise
 from torchtowers.data.movielens import load_movielens_100k
+from torchtowers.data.ragged import Ragged
+from torchtowers.data.ranking_batch import RankingBatch, RatedBatch
+from torchtowers.data.sequence_batches import SequenceBatch, SequenceBatches
+from torchtowers.data.shuffled_batches import ShuffledBatches
 from torchtowers.data.tables import Tables
 
-__all__ = ["DataError", "Dataset", "Interactions", "Tables", "load_movielens_100k", "prepare"]
+__all__ = [
+    "Batch",
+    "Batches",
+    "ColumnBatches",
+    "DataError",
+    "Dataset",
+    "Interactions",
+    "Lists",
+    "PairBatches",
+    "Ragged",
+    "RankingBatch",
+    "RankingBatches",
+    "RatedBatch",
+    "RatedBatches",
+    "SequenceBatch",
+    "SequenceBatches",
+    "ShuffledBatches",
+    "Tables",
+    "load_movielens_100k",
+    "prepare",
+    "sample_listwise",
+]

@@ -1,15 +1,15 @@
 """Training examples in batches of encoded features."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from torchtowers.data.dataset import Dataset
+from torchtowers.data.shuffled_batches import ShuffledBatches
 from torchtowers.handlers.encoders import FIRST_TOKEN, MISSING
 
-__all__ = ["Batch", "Batches"]
+__all__ = ["Batch", "Batches", "parts_of"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Batch:
     users: NDArray[np.int64] | None = None
 
 
-class Batches:
+class Batches(ShuffledBatches[Batch]):
     """The training pairs of a data set, shuffled anew each epoch by the seed and the epoch's number.
 
     Args:
@@ -41,36 +41,36 @@ class Batches:
         batch_size: Pairs a batch; a last incomplete batch is left out where there is a complete one,
             since its in-batch negatives would be fewer.
         seed: Of the shuffles.
+
+    Raises:
+        ValueError: There is no training pair, or `batch_size` is below 1.
     """
 
     def __init__(self, dataset: Dataset, batch_size: int, seed: int) -> None:
+        super().__init__(len(dataset.train), batch_size, seed, drop_last=True)
         self._dataset = dataset
-        self._size = min(batch_size, len(dataset.train))
-        self._seed = seed
-        counts = np.bincount(dataset.train.items, minlength=len(dataset.items))
-        self._probability = (counts / len(dataset.train)).astype(np.float32)
+        self._probability = parts_of(dataset.train.items, len(dataset.items))
 
-    def __len__(self) -> int:
-        """Batches an epoch."""
-        return len(self._dataset.train) // self._size
-
-    @property
-    def batch_size(self) -> int:
-        """Pairs a batch."""
-        return self._size
-
-    def epoch(self, number: int, first: int = 0) -> Iterator[Batch]:
-        """Give an epoch's batches, from batch `first` on."""
-        order = np.random.default_rng([self._seed, number]).permutation(len(self._dataset.train))
-        for step in range(first, len(self)):
-            yield self._batch(order[step * self._size : (step + 1) * self._size])
-
-    def _batch(self, chosen: NDArray[np.int64]) -> Batch:
+    def take(self, rows: NDArray[np.int64]) -> Batch:
+        """Make a batch of some training pairs, int64 `[batch]`."""
         dataset = self._dataset
-        users, items = dataset.train.users[chosen], dataset.train.items[chosen]
+        users, items = dataset.train.users[rows], dataset.train.items[rows]
         query = dataset.users.take(users)
         if dataset.history is not None:
             # An example whose target is part of its own input teaches the tower to repeat the input.
             history = query[dataset.history]
             history[history == items[:, None] + FIRST_TOKEN] = MISSING
         return Batch(query, dataset.items.take(items), items, self._probability[items], users)
+
+
+def parts_of(items: NDArray[np.int64], count: int = 0) -> NDArray[np.float32]:
+    """Give each item's part of the pairs.
+
+    Args:
+        items: Each pair's item, int64 `[pairs]`.
+        count: Number of items; if not given, the pairs' largest decides.
+
+    Returns:
+        `[items]`, the sampling probability of `Batch`.
+    """
+    return (np.bincount(items, minlength=count) / len(items)).astype(np.float32)

@@ -22,12 +22,15 @@ class SequenceBatch:
         probability: How likely each of them is to be sampled as a negative, float32 `[batch, length]`.
         negatives: Indices, int64 `[negatives]`.
         negative_probability: Likewise, float32 `[negatives]`.
+        begins: Whether a row's first item is a history's first, bool `[batch]`; before others came items
+            that the row does not hold.
     """
 
     items: NDArray[np.int64]
     probability: NDArray[np.float32]
     negatives: NDArray[np.int64]
     negative_probability: NDArray[np.float32]
+    begins: NDArray[np.bool_]
 
 
 class SequenceBatches:
@@ -71,7 +74,7 @@ class SequenceBatches:
         if power < 0:
             raise ValueError(f"power must not be negative, got {power}")
         _check_indices(histories.values, size)
-        self._windows = _cut(histories, max_length)
+        self._windows, self._begins = _cut(histories, max_length)
         self._size = min(batch_size, len(self._windows))
         self._seed = seed
         self._negatives = negatives
@@ -93,11 +96,14 @@ class SequenceBatches:
         """Give an epoch's batches, from batch `first` on."""
         order = np.random.default_rng([self._seed, number]).permutation(len(self._windows))
         for step in range(first, len(self)):
-            items = self._windows.take(order[step * self._size : (step + 1) * self._size])
+            rows = order[step * self._size : (step + 1) * self._size]
+            items = self._windows.take(rows)
             # Of a step's own generator, so that an epoch goes on from any step as it would have.
             negatives = self._sample(np.random.default_rng([self._seed, number, step]))
             probability = self._probability.astype(np.float32)
-            yield SequenceBatch(items, probability[items], negatives, probability[negatives])
+            yield SequenceBatch(
+                items, probability[items], negatives, probability[negatives], self._begins[rows]
+            )
 
     def _sample(self, generator: np.random.Generator) -> NDArray[np.int64]:
         # The sum may end below 1 by rounding.
@@ -117,12 +123,16 @@ def _check_indices(values: NDArray[np.int64], size: int) -> None:
         )
 
 
-def _cut(histories: Ragged, max_length: int) -> Ragged:
-    """Cut histories into windows of at most `max_length + 1` items, each beginning where another one ends."""
+def _cut(histories: Ragged, max_length: int) -> tuple[Ragged, NDArray[np.bool_]]:
+    """Cut histories into windows of at most `max_length + 1` items, each beginning where another one ends.
+
+    Tells of each window whether it begins its history, too.
+    """
     lengths = histories.lengths
     counts = np.maximum(-(-(lengths - 1) // max_length), 1) * (lengths > 0)
     row = np.repeat(np.arange(len(histories)), counts)
     backwards = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
     ends = histories.offsets[row + 1] - backwards * max_length
     begins = np.maximum(ends - max_length - 1, histories.offsets[row])
-    return Ragged.of(histories.values[begin:end] for begin, end in zip(begins, ends, strict=True))
+    windows = Ragged.of(histories.values[begin:end] for begin, end in zip(begins, ends, strict=True))
+    return windows, begins == histories.offsets[row]

@@ -6,7 +6,13 @@ from torchtowers.models.callbacks import Callback, EarlyStopping
 from torchtowers.models.catalogue_metrics import CatalogueMetrics
 from torchtowers.models.clippy_adagrad import ClippyAdagrad, shrink_by_references
 from torchtowers.models.composite_optimizer import CompositeOptimizer
-from torchtowers.models.config import RunConfig, TrainingConfig, load_config, parse_config
+from torchtowers.models.config import (
+    EarlyStoppingConfig,
+    RunConfig,
+    TrainingConfig,
+    load_config,
+    parse_config,
+)
 from torchtowers.models.coverage import CatalogueCoverage
 from torchtowers.models.cross import Cross
 from torchtowers.models.cross_batch_memory import CrossBatchMemory
@@ -96,7 +102,8 @@ from torchtowers.models.sparse_adagrad import SparseAdagrad
 from torchtowers.models.stacked_embedding import StackedEmbedding
 from torchtowers.models.streaming import Streaming
 from torchtowers.models.towers import Tower
-from torchtowers.models.training import BatchSource, Trainable, fit
+from torchtowers.models.trainable import BatchSource, Trainable
+from torchtowers.models.training import fit
 from torchtowers.models.two_tower import TwoTower, build_tower, build_two_tower
 from torchtowers.models.unified_embedding import UnifiedEmbedding
 from torchtowers.models.weights import load_weights, weights_of
@@ -122,6 +129,7 @@ __all__ = [
     "CrossNetwork",
     "DotInteraction",
     "EarlyStopping",
+    "EarlyStoppingConfig",
     "EmbedReduce",
     "ExactIndex",
     "FactorTower",

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from torchtowers.models.index import top_columns
 
-__all__ = ["BestRows", "Limits"]
+__all__ = ["BestRows", "Limits", "score_type"]
 
 _SCORES_AT_ONCE = 1 << 22
 _QUERIES_AT_ONCE = 256
@@ -71,6 +71,14 @@ class Limits(NamedTuple):
             scores[positions, rows] = -torch.inf
 
 
+def score_type(queries: Tensor, candidates: Tensor) -> torch.dtype:
+    """Give the type that scores are computed in: that of both together, and at least float32.
+
+    Half precision would make ties of scores that differ.
+    """
+    return torch.promote_types(torch.promote_types(queries.dtype, candidates.dtype), torch.float32)
+
+
 class BestRows:
     """The best k of all rows seen so far, for each query; equal scores by row, the lower first.
 
@@ -101,12 +109,13 @@ class BestRows:
             embeddings: `[rows, dim]`.
             limits: What may not come back, by these rows' numbers from 0.
         """
+        self._cast(score_type(self.queries, embeddings))
         width = max(1, min(_QUERIES_AT_ONCE, len(self.queries)))
         step = _SCORES_AT_ONCE // width
         if len(self._workspace) < min(step, len(embeddings)) * width:
             self._workspace = self.queries.new_empty(min(step, len(embeddings)) * width)
         for first_row in range(0, len(embeddings), step):
-            block = embeddings[first_row : first_row + step]
+            block = embeddings[first_row : first_row + step].to(self.queries.dtype)
             for number, best in enumerate(self._parts):
                 queries = best.queries
                 out = self._workspace[: len(block) * len(queries)].view(len(block), len(queries))
@@ -116,6 +125,12 @@ class BestRows:
                     limits.part(first_row, len(block), first, len(queries)).mask(out.T)
                 best.add(out, self.seen + first_row)
         self.seen += len(embeddings)
+
+    def _cast(self, dtype: torch.dtype) -> None:
+        if dtype != self.queries.dtype:
+            self.queries, self._workspace = self.queries.to(dtype), self._workspace.to(dtype)
+            for best in self._parts:
+                best.queries, best.scores = best.queries.to(dtype), best.scores.to(dtype)
 
     def found(self) -> tuple[Tensor, Tensor]:
         """Give the scores, best first, and the rows; `[queries, width]`, width at most k."""

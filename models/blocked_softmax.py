@@ -176,6 +176,8 @@ class _Equals:
     """Where rows and columns have equal ids, a block of rows at a time, without comparing each with each."""
 
     def __init__(self, rows: Tensor, columns: Tensor) -> None:
+        # torch.searchsorted warns of strided ones.
+        rows, columns = rows.contiguous(), columns.contiguous()
         ordered, self.order = columns.sort()
         self.start = torch.searchsorted(ordered, rows)
         self.number = torch.searchsorted(ordered, rows, right=True) - self.start

@@ -9,15 +9,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from torchtowers.models.best_rows import BestRows, Limits
+from torchtowers.models.best_rows import BestRows, Limits, score_type
 from torchtowers.models.id_table import IdTable
 from torchtowers.models.index import Ids, TopK, check_candidates, check_search, id_array, take_ids
 from torchtowers.models.index_files import IndexFiles, new_folder
+from torchtowers.models.places import SCORES_AT_ONCE, count
 
 __all__ = ["BruteForce"]
 
 _KIND = "BruteForce"
-_PLACES_AT_ONCE = 1 << 19
 _ROWS_AT_ONCE = 1 << 12
 
 
@@ -27,7 +27,8 @@ class BruteForce:
     Excluded candidates are masked before the best are chosen, so they never come back and k + exclusions may
     exceed the number of candidates. Equal scores come by row, the lower first, as in TFRS.
 
-    A search that runs while candidates are added, removed or updated may see some of the change.
+    Searches may run in several threads at once. One that runs while candidates are added, removed or updated
+    may see some of the change.
 
     Args:
         candidates: `[candidates, dim]`, finite; never written to.
@@ -65,7 +66,10 @@ class BruteForce:
 
     @property
     def ids(self) -> NDArray[Any]:
-        """The candidates' ids, `[candidates]`; int64 where all are integers, otherwise Python objects."""
+        """The candidates' ids, `[candidates]`: int64 as long as all were integers, otherwise Python objects.
+
+        A view to read, which changes of the index write over: copy it to keep it.
+        """
         return self._table.ids
 
     def search(
@@ -78,13 +82,15 @@ class BruteForce:
         """Give for each query its best k candidates.
 
         Args:
-            queries: `[queries, dim]`.
+            queries: `[queries, dim]`, of any type: scores have that of queries and candidates together, and
+                at least float32.
             k: How many each query wants; fewer candidates give shorter answers.
             exclude: For each query the ids that it must not get; ids that are no candidates are ignored.
             include: For each query the only ids that it may get, or None where it may get all.
 
         Raises:
-            TypeError: A text stands where a list of ids is expected.
+            TypeError: A text stands where a list of ids is expected, or ids are of another type than all of
+                the candidates'.
             ValueError: The queries' shape, k or the number of lists of ids does not fit.
         """
         check_search(queries, k, self._rows.size(1), exclude, include)
@@ -116,24 +122,29 @@ class BruteForce:
             ValueError: The shapes don't fit, or an id is given twice or in the index already.
         """
         self._check_rows(embeddings, ids)
-        first = len(self)
-        self._table.add(ids)
-        if len(self) > len(self._rows):
+        self._table.check_new(ids)
+        first, size = len(self), len(self) + len(embeddings)
+        if size > len(self._rows):
             # Half as much again, so that a row added is copied a bounded number of times.
-            capacity = max(len(self), len(self._rows) * 3 // 2)
-            grown = self._rows.new_empty(capacity, self._rows.size(1))
+            capacity = max(size, len(self._rows) * 3 // 2)
+            # Tensors made in inference mode could not be written to outside.
+            with torch.inference_mode(False):
+                grown = self._rows.new_empty(capacity, self._rows.size(1))
             grown[:first] = self._rows[:first]
             self._rows, self._may_write = grown, True
-        self._rows[first : len(self)] = embeddings.detach()
+        self._write(np.arange(first, size), embeddings)
+        self._table.add(ids)
 
     def remove(self, ids: Ids) -> None:
         """Remove candidates, all that have one of the ids; the last ones move to their places.
 
         Raises:
+            TypeError: Ids are of another type than all of the candidates'.
             ValueError: An id is unknown or given twice.
         """
-        free, moved = self._table.remove(ids)
+        free, moved = self._table.moves(ids)
         self._write(free, self._rows[torch.from_numpy(moved).to(self._rows.device)])
+        self._table.remove(ids)
 
     def update(self, embeddings: Tensor, ids: Ids) -> None:
         """Give candidates other embeddings.
@@ -143,6 +154,7 @@ class BruteForce:
             ids: `[rows]`, each in the index.
 
         Raises:
+            TypeError: Ids are of another type than all of the candidates'.
             ValueError: The shapes don't fit, or an id is unknown, given twice or shared by candidates.
         """
         self._check_rows(embeddings, ids)
@@ -203,6 +215,7 @@ class BruteForce:
             number of candidates where the id is unknown or the score not finite.
 
         Raises:
+            TypeError: Ids are of another type than all of the candidates'.
             ValueError: Candidates share an id, or the queries' shape or the number of ids does not fit.
         """
         check_search(queries, 1, self._rows.size(1))
@@ -214,15 +227,17 @@ class BruteForce:
         places = torch.full((2, len(queries)), len(self), device=queries.device)
         known = (rows >= 0).nonzero()[:, 0].to(queries.device)
         rows = rows.to(queries.device)
-        step = max(1, _PLACES_AT_ONCE // max(1, len(self)))
+        step = max(1, SCORES_AT_ONCE // max(1, len(self)))
+        dtype = score_type(queries, self._rows)
+        queries, candidates = queries.detach().to(dtype), self.candidates.to(dtype)
         # Fresh memory for each step would cost more than the products.
         scores = queries.new_empty(min(step, len(known)), len(self))
-        flags = torch.empty_like(scores, dtype=torch.bool)
+        work = torch.empty_like(scores)
         with torch.no_grad():
             for first in range(0, len(known), step):
                 part = known[first : first + step]
-                torch.mm(queries[part], self.candidates.T, out=scores[: len(part)])
-                places[:, part] = _places(scores[: len(part)], rows[part, None], flags[: len(part)])
+                torch.mm(queries[part], candidates.T, out=scores[: len(part)])
+                places[:, part] = _places(scores[: len(part)], rows[part, None], work[: len(part)])
         return places[0], places[1]
 
     def blocks(self) -> Iterator[tuple[NDArray[Any], Tensor]]:
@@ -245,8 +260,11 @@ class BruteForce:
             )
 
     def _write(self, rows: NDArray[np.int64], embeddings: Tensor) -> None:
+        if not len(rows):
+            return
         if not self._may_write:
-            self._rows, self._may_write = self._rows.clone(), True
+            with torch.inference_mode(False):
+                self._rows, self._may_write = self._rows.clone(), True
         self._rows[torch.from_numpy(rows).to(self._rows.device)] = embeddings.detach().to(self._rows)
 
 
@@ -255,14 +273,14 @@ def _all_that_may_come(limits: Limits, queries: int) -> NDArray[np.int64] | None
     return np.unique(limits.included[0]) if len(limits.restricted) == queries else None
 
 
-def _places(scores: Tensor, rows: Tensor, flags: Tensor) -> Tensor:
+def _places(scores: Tensor, rows: Tensor, work: Tensor) -> Tensor:
     """Give first and last place of column `rows` `[queries, 1]` among the scores; int64 `[2, queries]`."""
     own = scores.gather(1, rows)
-    above = torch.gt(scores, own, out=flags).sum(1, dtype=torch.int32)
-    equal = torch.eq(scores, own, out=flags).sum(1, dtype=torch.int32)
-    place = above.long()
-    tied = (equal > 1).nonzero()[:, 0]
-    columns = torch.arange(scores.size(1), device=scores.device)
-    place[tied] += (flags[tied] & (columns < rows[tied])).sum(1)
-    places = torch.stack([place, above + equal - 1])
+    place = count(torch.gt, scores, own, work)
+    last = count(torch.ge, scores, own, work) - 1
+    tied = (last > place).nonzero()[:, 0]
+    if len(tied):
+        columns = torch.arange(scores.size(1), device=scores.device)
+        place[tied] += ((scores[tied] == own[tied]) & (columns < rows[tied])).sum(1)
+    places = torch.stack([place, last])
     return places.masked_fill(~own.isfinite().T, scores.size(1))

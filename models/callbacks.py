@@ -25,10 +25,12 @@ class Callback:
     def after_epoch(self, epoch: int, figures: dict[str, float]) -> bool:
         """Look at an epoch, before its line of history and its checkpoint are written.
 
+        The model is in evaluation mode, on the device that is trained on.
+
         Args:
             epoch: Complete epochs.
-            figures: Of this epoch: `loss`, and what earlier callbacks added. What is added to them goes into
-                history.jsonl, and later callbacks see it.
+            figures: Of this epoch: `loss`, and what earlier callbacks added. Numbers that are added to them
+                go into history.jsonl, and later callbacks see them; early stopping is the last.
 
         Returns:
             Whether training should end here.
@@ -84,8 +86,8 @@ class EarlyStopping(Callback):
         """See whether the epoch is the best so far, or patience is at its end."""
         if self._metric not in figures:
             raise TrainingError(
-                f"training.early_stopping.metric: there is no {self._metric} among an epoch's figures: "
-                f"{', '.join(figures)}"
+                f"early stopping: there is no {self._metric} among an epoch's figures: {', '.join(figures)}; "
+                "take one of these as the metric, or a callback that adds it"
             )
         value = figures[self._metric]
         is_better = not self._best_epoch or self._sign * value > self._sign * self._best

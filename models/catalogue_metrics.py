@@ -10,7 +10,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from torchtowers.models.index import Ids, Index, id_array, python_ids
-from torchtowers.models.places import check_ks, places_by_score, places_found
+from torchtowers.models.places import check_found, check_ks, places_by_score, places_found
 
 __all__ = ["FIGURES", "CatalogueMetrics", "catalogue_figures"]
 
@@ -20,6 +20,9 @@ FIGURES = ("recall", "ndcg", "precision", "mrr", "map", "hit_rate")
 class CatalogueMetrics(Metric):
     """How well users' relevant items rank among all items: a mean over the users that have relevant ones.
 
+    With an index, `update` takes the users' embeddings and names items by the index's ids. Without one it
+    takes the scores of all items, and names items by their columns.
+
     Recall divides by all relevant items, and so does MAP, also by those below k. Precision divides by k, or
     by the number of candidates if that is less. Results of several ranks are summed, so that users may be
     spread over batches and ranks in any way, but each user has to come in one piece.
@@ -27,9 +30,8 @@ class CatalogueMetrics(Metric):
     Source: the definitions of `ranked_lists` (Järvelin & Kekäläinen 2002 for NDCG), on relevance of 0 or 1.
 
     Args:
-        candidates: An index, which is searched with the users' embeddings: items are named by its ids, and
-            equal scores come in its order. None, if updates bring the scores of all items: items are named by
-            their columns, and equal scores count for each relevant one, as in `FactorizedTopK` by score.
+        candidates: An index to search; equal scores come in its order. None, if updates bring the scores;
+            equal ones count for each relevant item, as in `FactorizedTopK` by score.
         ks: How many of the best items count.
         **kwargs: Those of `torchmetrics.Metric`.
 
@@ -73,6 +75,7 @@ class CatalogueMetrics(Metric):
 
         Raises:
             IndexError: A column is none of the scores'.
+            TypeError: A column is no integer, or ids are of another type than all of the index's.
             ValueError: There is another number of lists than of users.
         """
         for lists in (relevant, exclude):
@@ -87,6 +90,7 @@ class CatalogueMetrics(Metric):
         else:
             found = self.candidates.search(queries, max(self.ks), exclude)
             names, ids = _flat(relevant)
+            check_found(self.candidates, queries, found, ids)
             width, places = found.scores.size(1), places_found(found, names, ids)
             rows = torch.from_numpy(names).to(places.device)
         self.sums += catalogue_figures(places, rows, len(queries), width, self.ks).sum(2).to(self.sums)
@@ -163,6 +167,9 @@ def _flat(lists: Sequence[Ids]) -> tuple[NDArray[np.int64], NDArray[Any]]:
 def _cells(lists: Sequence[Ids], scores: Tensor) -> tuple[Tensor, Tensor]:
     """Give the row and the column of each item."""
     rows, ids = _flat(lists)
+    if len(ids) and ids.dtype != np.int64:
+        strange = next(name for name in ids.tolist() if type(name) is not int)
+        raise TypeError(f"without an index an item is the column of its score, an integer, got {strange!r}")
     columns = ids.astype(np.int64)
     outside = (columns < 0) | (columns >= scores.size(1))
     if outside.any():

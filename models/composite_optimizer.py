@@ -60,8 +60,6 @@ class CompositeOptimizer:
         missing = [tuple(parameter.shape) for parameter in parameters or () if id(parameter) not in owners]
         if missing:
             raise ValueError(f"no optimizer handles the parameters of shapes {missing}: give them to one")
-        for group in self.param_groups:
-            group.setdefault("initial_lr", group["lr"])
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
@@ -73,7 +71,8 @@ class CompositeOptimizer:
         if self._schedule is not None:
             factor = self._schedule(self.iterations)
             for group in self.param_groups:
-                group["lr"] = group["initial_lr"] * factor
+                # Here, since a group may have been added, or loaded from an optimizer that had no schedule.
+                group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
         for optimizer in self.optimizers:
             optimizer.step()
         self.iterations += 1

@@ -61,18 +61,35 @@ class EarlyStoppingConfig(Section):
     """When training ends before its last epoch; the run then has the best epoch's weights.
 
     Args:
-        metric: A figure of history.jsonl, such as `validation/top_100_accuracy`, or `loss`.
+        metric: A figure of history.jsonl, such as `validation/top_100_accuracy`, or `loss`. With a model of
+            your own: `loss`, or a figure that a callback adds.
         patience: Epochs in which it has not become better, after which training ends.
-        mode: Whether larger (`max`) or smaller (`min`) is better.
+        mode: Whether larger (`max`) or smaller (`min`) is better; smaller, if not given, for `loss` only.
     """
 
     metric: str
     patience: int = Field(default=3, ge=1)
     mode: Literal["max", "min"] = "max"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_loss(cls, content: Any) -> Any:
+        # Without it, the epoch with the largest loss would be kept.
+        if isinstance(content, dict) and content.get("metric") == "loss":
+            return {"mode": "min", **content}
+        return content
+
+    @model_validator(mode="after")
+    def _sensible(self) -> "EarlyStoppingConfig":
+        if self.metric == "loss" and self.mode == "max":
+            raise ValueError("a larger loss is not better: mode min")
+        return self
+
 
 class TrainingConfig(Section):
     """How the model is fitted.
+
+    `fit` takes a model and batches that are made already: `batch_size` and `seed` are for who makes them.
 
     Args:
         epochs: Passes over the training pairs.
@@ -84,7 +101,7 @@ class TrainingConfig(Section):
         dense_learning_rate: Of the layers, by AdamW.
         weight_decay: Of the layers.
         warmup: Part of the steps over which the learning rates rise from 0.
-        final_learning_rate: Part of the learning rates that is left at the last step; they fall linearly.
+        final_learning_rate: Part of the learning rates that is left after the last step; they fall linearly.
         max_gradient_norm: Larger gradients, all parameters' taken together, are scaled to this norm; None
             leaves them as they are.
         early_stopping: Ends training when a figure no longer becomes better; None goes through all epochs.

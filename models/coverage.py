@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from torchtowers.models.catalogue_rows import CatalogueRows
+from torchtowers.models.index import Ids, TopK
 from torchtowers.models.places import check_ks
 
 __all__ = ["CatalogueCoverage"]
@@ -23,16 +25,28 @@ class CatalogueCoverage(Metric):
     Args:
         items: How many the catalogue has.
         ks: How many of each list count.
+        ids: `[items]`, the ids of the catalogue's rows, such as `index.ids`; needed for what an index found
+            if its ids are not the rows' numbers.
         **kwargs: Those of `torchmetrics.Metric`.
 
     Raises:
-        ValueError: There is no item, no k, or a k is below 1 or given twice.
+        ValueError: There is no item, no k, or a k is below 1 or given twice; or there is another number of
+            ids than of items, or an id is given twice.
 
     Example:
         >>> metric = CatalogueCoverage(items=4, ks=(1, 2))
         >>> metric.update(torch.tensor([[0, 1], [0, 2]]))
         >>> {name: float(value) for name, value in metric.compute().items()}
         {'coverage@1': 0.25, 'gini@1': 0.75, 'coverage@2': 0.75, 'gini@2': 0.375}
+
+        Of what an index recommends:
+
+        >>> from torchtowers.models.brute_force import BruteForce
+        >>> index = BruteForce(torch.tensor([[1.0], [2.0]]), ids=["a", "b"])
+        >>> metric = CatalogueCoverage(items=2, ks=(1,), ids=index.ids)
+        >>> metric.update(index.search(torch.ones(3, 1), k=1))
+        >>> float(metric.compute()["coverage@1"])
+        0.5
     """
 
     is_differentiable = False
@@ -40,29 +54,32 @@ class CatalogueCoverage(Metric):
 
     counts: Tensor
 
-    def __init__(self, items: int, ks: Sequence[int] = (10,), **kwargs: Any) -> None:
+    def __init__(
+        self, items: int, ks: Sequence[int] = (10,), *, ids: Ids | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         check_ks(ks)
         if items < 1:
             raise ValueError(f"a catalogue has at least one item, got {items}")
         self.items = items
+        self._rows = CatalogueRows(items, ids)
         self.ks = tuple(ks)
         self.add_state("counts", torch.zeros(len(ks), items, dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, recommended: Tensor) -> None:
+    def update(self, recommended: Tensor | TopK) -> None:
         """Count a batch of lists.
 
         Args:
-            recommended: int64 `[users, width]`, rows of the catalogue, best first; negative where a list ends
-                early.
+            recommended: What an index's `search` gave, or int64 `[users, width]`, rows of the catalogue, best
+                first; negative where a list ends early.
 
         Raises:
-            IndexError: A row is past the catalogue's end.
+            IndexError: A row is past the catalogue's end, or an id is not in it.
+            TypeError: An index's ids are no rows, and `ids` was not given or is of another type.
         """
-        if recommended.numel() and recommended.max() >= self.items:
-            raise IndexError(f"item {int(recommended.max())} is not among {self.items} items")
+        rows = self._rows.of(recommended)
         for counts, k in zip(self.counts, self.ks, strict=True):
-            top = recommended[:, :k]
+            top = rows[:, :k]
             counts += torch.bincount(top[top >= 0], minlength=self.items).to(counts)
 
     def compute(self) -> dict[str, Tensor]:

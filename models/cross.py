@@ -1,6 +1,5 @@
 """One layer of a Deep & Cross Network: explicit products of features."""
 
-import torch
 from torch import Tensor, nn
 
 __all__ = ["Cross"]
@@ -25,6 +24,7 @@ class Cross(nn.Module):
         preactivation: Applied to `W x + b`, such as `nn.Tanh()`.
 
     Raises:
+        TypeError: `preactivation` is no module, such as a class or a function.
         ValueError: A width is below 1 or `diag_scale` below 0.
     """
 
@@ -46,6 +46,8 @@ class Cross(nn.Module):
             )
         if diag_scale < 0:
             raise ValueError(f"diag_scale must be at least 0, got {diag_scale}")
+        if preactivation is not None and not isinstance(preactivation, nn.Module):
+            raise TypeError(f"preactivation has to be a module, such as nn.Tanh(), got {preactivation!r}")
         self.dim = dim
         self.diag_scale = diag_scale
         self.projection = _linear(dim, projection_dim, bias=False) if projection_dim else nn.Identity()
@@ -77,7 +79,7 @@ class Cross(nn.Module):
             raise ValueError(
                 f"the layer crosses widths of {self.dim}, got x0 of {x0.size(-1)} and x of {x.size(-1)}"
             )
-        product = self.preactivation(self.linear(self.projection(x)))
+        product: Tensor = self.preactivation(self.linear(self.projection(x)))
         if self.diag_scale > 0:
             product = product + self.diag_scale * x
         # Not torch.addcmul, whose gradient multiplies twice as often.

@@ -63,7 +63,8 @@ class CrossBatchMemory(nn.Module):
         self.warm_up = warm_up
         self.register_buffer("embeddings", torch.zeros(size, dim))
         self.register_buffer("ids", torch.zeros(size, dtype=torch.int64))
-        self.register_buffer("probability", torch.ones(size))
+        # Not a number where a candidate came without one.
+        self.register_buffer("probability", torch.full((size,), torch.nan))
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
 
@@ -82,7 +83,8 @@ class CrossBatchMemory(nn.Module):
             candidate_sampling_probability: `[candidates]`; given with each batch or with none.
 
         Raises:
-            ValueError: Shapes that do not match.
+            ValueError: Shapes that do not match, or probabilities that are given after batches without them,
+                or the other way round.
         """
         count = candidate_embeddings.size(0)
         given = (candidate_ids, candidate_sampling_probability)
@@ -95,10 +97,20 @@ class CrossBatchMemory(nn.Module):
         batch = Extended(candidate_embeddings, candidate_ids, candidate_sampling_probability)
         if not self.training:
             return batch
+        self._check_probability(candidate_sampling_probability)
         # A copy, since the batch overwrites the queue before backward reads it.
         extended = self._extend(batch) if int(self.batches) >= self.warm_up else batch
         self._remember(batch)
         return extended
+
+    def _check_probability(self, given: Tensor | None) -> None:
+        # All that are remembered are alike.
+        if int(self.seen) and bool(self.probability[0].isnan()) != (given is None):
+            now, before = ("without", "with") if given is None else ("with", "without")
+            raise ValueError(
+                f"a batch {now} candidate_sampling_probability follows batches {before} them: "
+                "give them with each batch or with none, or start with a new memory"
+            )
 
     def _extend(self, batch: Extended) -> Extended:
         filled = min(int(self.seen), self.size)

@@ -9,7 +9,7 @@ from torchtowers.models.cross import Cross
 from torchtowers.models.embed_reduce import Combiner
 from torchtowers.models.mlp import MLP
 from torchtowers.models.ranking import Ranking
-from torchtowers.models.ranking_model import RankingModel
+from torchtowers.models.ranking_model import RankingModel, check_takes_scores
 from torchtowers.models.stacked_embedding import StackedEmbedding
 
 __all__ = ["CrossNetwork", "build_dcn"]
@@ -105,12 +105,14 @@ def build_dcn(
             instead of behind them.
         combiner: Of features that are lists.
         concat_dense: Whether the layers after the interaction see the dense features beside it, as in TFRS.
-        activation: From the score to the prediction; the sigmoid if not given.
+        activation: From the score to the prediction. If not given, the sigmoid where the task is
+            cross-entropy of logits, and none elsewhere.
         task: Takes labels and scores; cross-entropy of logits if not given. For ratings
-            `Ranking(MeanSquaredError())`, with `nn.Identity()` for the activation.
+            `Ranking(MeanSquaredError())`.
 
     Raises:
-        ValueError: A number is out of range, or the parallel deep network has no layer.
+        ValueError: A number is out of range, the parallel deep network has no layer, or the task takes
+            probabilities.
 
     Example:
         >>> model = build_dcn({"user": 943, "item": 1682}, projection_dim=8)
@@ -119,6 +121,7 @@ def build_dcn(
     """
     if parallel and not deep_hidden:
         raise ValueError("deep_hidden is empty: the parallel structure needs one layer at least")
+    check_takes_scores(task)
     bottom = MLP(dense_dim, [*bottom_hidden, embedding_dim], final_activation=nn.ReLU) if dense_dim else None
     dim = embedding_dim * (len(sizes) + (1 if dense_dim else 0))
     network = CrossNetwork(

@@ -8,7 +8,7 @@ from torchtowers.models.dot_interaction import DotInteraction
 from torchtowers.models.embed_reduce import Combiner
 from torchtowers.models.mlp import MLP
 from torchtowers.models.ranking import Ranking
-from torchtowers.models.ranking_model import RankingModel
+from torchtowers.models.ranking_model import RankingModel, check_takes_scores
 from torchtowers.models.stacked_embedding import StackedEmbedding
 
 __all__ = ["build_dlrm"]
@@ -46,12 +46,14 @@ def build_dlrm(
         combiner: Of features that are lists.
         self_interaction: Whether each feature is multiplied with itself as well.
         concat_dense: Whether the top layers see the dense features beside the dot products.
-        activation: From the score to the prediction; the sigmoid if not given.
+        activation: From the score to the prediction. If not given, the sigmoid where the task is
+            cross-entropy of logits, and none elsewhere.
         task: Takes labels and scores; cross-entropy of logits if not given. For ratings
-            `Ranking(MeanSquaredError())`, with `nn.Identity()` for the activation.
+            `Ranking(MeanSquaredError())`.
 
     Raises:
-        ValueError: A number is out of range, or the only feature has none to interact with.
+        ValueError: A number is out of range, the only feature has none to interact with, or the task takes
+            probabilities.
 
     Example:
         >>> model = build_dlrm({"user": 943, "item": 1682}, dense_dim=3)
@@ -59,6 +61,7 @@ def build_dlrm(
         >>> model(features).shape
         torch.Size([1])
     """
+    check_takes_scores(task)
     bottom = MLP(dense_dim, [*bottom_hidden, embedding_dim], final_activation=nn.ReLU) if dense_dim else None
     count = len(sizes) + (1 if dense_dim else 0)
     width = count * (count + 1) // 2 if self_interaction else count * (count - 1) // 2

@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 __all__ = ["DotInteraction"]
 
@@ -52,7 +51,7 @@ class DotInteraction(nn.Module):
         count = stacked.size(1)
         rows, columns = torch.tril_indices(count, count, self.diagonal, device=stacked.device).unbind(0)
         places = rows * count + columns
-        if not torch.jit.is_scripting() and not torch.compiler.is_compiling():  # type: ignore[attr-defined]
+        if not torch.jit.is_scripting() and not _is_traced():  # type: ignore[attr-defined]
             return _multiply_pairs(stacked, places, columns * count + rows)
         return torch.bmm(stacked, stacked.transpose(1, 2)).flatten(1).index_select(1, places)
 
@@ -66,6 +65,12 @@ def _stack(features: list[Tensor] | Tensor) -> Tensor:
         return features
     _check(features)
     return torch.stack(features, dim=1)
+
+
+@torch.jit.unused
+def _is_traced() -> bool:
+    """Tell whether the single operations have to be seen, by a compiler or by `torch.func`."""
+    return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
 
 
 @torch.jit.unused
@@ -83,7 +88,6 @@ class _Pairs(torch.autograd.Function):
         return torch.bmm(stacked, stacked.transpose(1, 2)).flatten(1).index_select(1, places)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         stacked, places, mirrored = ctx.saved_tensors
         batch, count = stacked.size(0), stacked.size(1)

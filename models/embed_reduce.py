@@ -6,9 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Combiner", "EmbedReduce"]
+__all__ = ["POWERS", "Combiner", "EmbedReduce", "divide_by_length"]
 
 Combiner = Literal["mean", "sum", "sqrtn"]
+
+# Of a list's length, which divides the sum of its rows.
+POWERS: dict[str, float] = {"mean": 1.0, "sum": 0.0, "sqrtn": 0.5}
 
 
 class EmbedReduce(nn.Module):
@@ -95,6 +98,24 @@ class EmbedReduce(nn.Module):
         if self.padding_idx is not None:
             counted = counted.masked_fill(ids == self.padding_idx, 0.0)
         return counted
+
+
+def divide_by_length(total: Tensor, indices: Tensor, padding: int, power: float) -> Tensor:
+    """Divide sums of rows by a power of their number, which is taken for 1 in an empty list.
+
+    Args:
+        total: `[batch, dim]`.
+        indices: Whose rows they are, `[batch, length]`.
+        padding: The index that has no row.
+        power: Of the number, one of `POWERS`.
+
+    Example:
+        >>> divide_by_length(torch.tensor([[6.0], [0.0]]), torch.tensor([[4, 0, 4], [0, 0, 0]]), 0, 1.0)
+        tensor([[3.],
+                [0.]])
+    """
+    length = (indices != padding).sum(1, keepdim=True).clamp(min=1).to(total.dtype)
+    return total / length.pow(power)
 
 
 def _divide_no_nan(total: Tensor, divisor: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from torchtowers.handlers.encoders import MISSING, UNKNOWN
+from torchtowers.models.embed_reduce import POWERS, divide_by_length
 
 __all__ = ["ListEmbedding", "TokenEmbedding", "pooled_sum"]
 
@@ -76,7 +77,7 @@ class ListEmbedding(nn.Module):
         std: float = 0.05,
     ) -> None:
         super().__init__()
-        self.power = 1.0 if pooling == "mean" else 0.5
+        self.power = POWERS[pooling]
         self.token_dropout = token_dropout
         self.list_dropout = list_dropout
         self.padding = MISSING
@@ -97,8 +98,7 @@ class ListEmbedding(nn.Module):
         else:
             present = (indices != self.padding).unsqueeze(-1).to(self.weight.dtype)
             total = (F.embedding(indices, self.weight) * present).sum(1)
-        length = (indices != self.padding).sum(1, keepdim=True).clamp(min=1).to(self.weight.dtype)
-        return total / length.pow(self.power)
+        return divide_by_length(total, indices, self.padding, self.power)
 
     def _drop(self, indices: Tensor) -> Tensor:
         if self.token_dropout > 0:

@@ -44,15 +44,18 @@ def evaluate(
         interactions: What should be ranked high.
         seen: What the users have in training.
         accuracy_at: The ks of `top_k_accuracy`, a mean over interactions.
-        ranking_at: The ks of `CatalogueMetrics`' figures, means over the users that have interactions, and of
-            `coverage@k`, the share of items that are among the first k of any of these users.
+        ranking_at: The ks of `CatalogueMetrics`' figures, means over the users that have interactions, in
+            which an item counts once for a user; and of `coverage@k`, the share of items that are among the
+            first k of any of these users.
 
     Returns:
         Each figure twice: with seen items excluded under its own name, included under `name/seen_included`.
 
     Raises:
-        TrainingError: A score is not finite.
+        TrainingError: There is no interaction, or a score is not finite.
     """
+    if not len(interactions.users):
+        raise TrainingError("there are no interactions to measure by: give the split more of the data")
     excluded, included = (_Totals(accuracy_at, ranking_at) for _ in range(2))
     wanted, known = _ByUser(interactions), _ByUser(seen)
     users = np.unique(interactions.users)
@@ -91,7 +94,9 @@ class _Totals:
         users, width = scores.shape
         self.users += users
         if self.ranking_at:
-            self.sums += catalogue_figures(places, rows, users, width, self.ranking_at).sum(2)
+            cells, interaction = torch.unique(rows * width + items, return_inverse=True)
+            places = places.new_empty(len(cells)).scatter_(0, interaction, places)
+            self.sums += catalogue_figures(places, cells // width, users, width, self.ranking_at).sum(2)
             self.coverage = self.coverage or CatalogueCoverage(width, self.ranking_at)
             best, columns = top_columns(scores, max(self.ranking_at))
             self.coverage.update(columns.masked_fill(best.isneginf(), -1))

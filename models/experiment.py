@@ -1,7 +1,6 @@
 """From a configuration to a finished run, and from a run back to its data and model."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,17 +78,16 @@ def train(
     model = build_model(config, dataset)
     if not resume:
         run.begin(config, dataset.vocabularies)
-    with _threads(config.training.threads):
-        progress = fit(
-            model,
-            Batches(dataset, config.training.batch_size, config.training.seed),
-            config.training,
-            run,
-            resume=resume,
-            callbacks=[_Validation(config, dataset, model)] if len(dataset.validation) else [],
-            log=log,
-            show_progress=show_progress,
-        )
+    progress = fit(
+        model,
+        Batches(dataset, config.training.batch_size, config.training.seed),
+        config.training,
+        run,
+        resume=resume,
+        callbacks=[_Validation(config, dataset, model)] if len(dataset.validation) else [],
+        log=log,
+        show_progress=show_progress,
+    )
     # Evaluation and what comes after it are the CPU's.
     trained = Trained(run, config, dataset, model.cpu(), progress.interrupted)
     if not progress.interrupted:
@@ -147,17 +145,6 @@ class _Validation(Callback):
         self._model.to(self._config.training.device)
         figures |= {f"validation/{name}": value for name, value in measured.items()}
         return False
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """Let torch use as many threads as the configuration says, and as before afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _check_place(run: Run, config: RunConfig, *, resume: bool, overwrite: bool) -> None:

@@ -10,8 +10,8 @@ from torchmetrics import Metric
 
 from torchtowers.models.brute_force import BruteForce
 from torchtowers.models.index import ExactIndex, Ids, Index, id_array
-from torchtowers.models.places import NOWHERE, SCORES_AT_ONCE, check_ks, count, places_found
-from torchtowers.models.streaming import CandidateBatches, check_readable_again, read_batches
+from torchtowers.models.places import NOWHERE, SCORES_AT_ONCE, check_found, check_ks, count, places_found
+from torchtowers.models.streaming import CandidateBatches, check_batches, read_batches
 
 __all__ = ["FactorizedTopK"]
 
@@ -22,14 +22,18 @@ class FactorizedTopK(Metric):
     By score, a query hits if fewer than k candidates score above its own candidate, which need not be in the
     index. Scores that float rounding can't tell apart are ties, so that a candidate never loses to its own
     copy. By id, it hits if its candidate's id is among the first k found; equal scores come in the index's
-    order. In both, a score that is not finite never hits. Results of several ranks are summed. A `BruteForce`
-    may lie on another device than the queries: by score its candidates go to them at each update, by id they
-    go to it.
+    order. In both, a score that is not finite never hits. Results of several ranks are summed.
+
+    `to` moves the counts and no index, which is yours and may serve others too. A `BruteForce` may lie on
+    another device than the queries: by score its candidates go to them at each update, by id they go to it.
+    So for many updates give `index.to(device)`.
 
     Args:
-        candidates: An index, or batches of (ids, embeddings) as for `Streaming`. Batches are read once for
-            each evaluation, at its first update after `reset`, and kept in memory until then; for candidates
-            larger than memory give a `Streaming`, which is read at each update.
+        candidates: An index; embeddings `[candidates, dim]`, for `BruteForce` of them; or batches of
+            embeddings or of (ids, embeddings) as for `Streaming`. Batches are read once for each evaluation,
+            at its first update after `reset`, and kept in memory until then; for candidates larger than
+            memory give a `Streaming`, which is read at each update. Rows without ids are named by their
+            numbers.
         ks: How many candidates count as found, in any order.
         ties: `optimistic` counts a tie as a hit by score, as TFRS does. `pessimistic` counts it as a miss, by
             score and by id: a hit needs at most k candidates that score as high as the query's own, itself
@@ -37,11 +41,12 @@ class FactorizedTopK(Metric):
         kwargs: Those of `torchmetrics.Metric`.
 
     Raises:
-        ValueError: There is no k, one is below 1 or given twice, or `ties` is neither.
+        ValueError: There is no k, one is below 1 or given twice, `ties` is neither, or the embeddings are no
+            matrix.
         TypeError: The batches can be read only once.
 
     Example:
-        >>> metric = FactorizedTopK(BruteForce(torch.tensor([[1.0], [2.0], [3.0]])), ks=(1, 2))
+        >>> metric = FactorizedTopK(torch.tensor([[1.0], [2.0], [3.0]]), ks=(1, 2))
         >>> metric.update(torch.tensor([[1.0], [1.0]]), torch.tensor([[3.0], [2.0]]))
         >>> {name: float(value) for name, value in metric.compute().items()}
         {'top_1_accuracy': 0.5, 'top_2_accuracy': 1.0}
@@ -56,7 +61,7 @@ class FactorizedTopK(Metric):
 
     def __init__(
         self,
-        candidates: Index | CandidateBatches,
+        candidates: Index | Tensor | CandidateBatches,
         ks: Sequence[int] = (1, 5, 10, 50, 100),
         *,
         ties: Literal["optimistic", "pessimistic"] = "optimistic",
@@ -66,8 +71,10 @@ class FactorizedTopK(Metric):
         check_ks(ks)
         if ties not in ("optimistic", "pessimistic"):
             raise ValueError(f"ties have to be optimistic or pessimistic, got {ties!r}")
-        if not isinstance(candidates, Index):
-            check_readable_again(candidates)
+        if isinstance(candidates, Tensor):
+            candidates = BruteForce(candidates)
+        elif not isinstance(candidates, Index):
+            check_batches(candidates)
         self.candidates = candidates
         self.ks = tuple(ks)
         self.ties = ties
@@ -92,6 +99,7 @@ class FactorizedTopK(Metric):
             sample_weight: `[queries]` or `[queries, 1]`.
 
         Raises:
+            TypeError: Ids are of another type than all of the candidates'.
             ValueError: Shapes don't fit, or the count by score meets an index that is not exact.
         """
         queries = len(query_embeddings)
@@ -182,6 +190,7 @@ class FactorizedTopK(Metric):
             raise ValueError(f"there are {len(queries)} queries and {len(own)} ids of their candidates")
         # One more than needed, to see whether a tie goes on behind the last.
         found = index.search(queries, max(self.ks) + 1)
+        check_found(index, queries, found, own)
         ranks = places_found(found, np.arange(len(queries)), own)
         if self.ties == "pessimistic":
             score = found.scores.gather(1, ranks.clamp(max=found.scores.size(1) - 1)[:, None])

@@ -47,7 +47,8 @@ class Faiss:
 
     Searches run on the CPU, wherever the queries are, in float32. faiss brings an OpenMP of its own:
     `torch.set_num_threads` does not reach it, `faiss.omp_set_num_threads` and the environment's
-    `OMP_NUM_THREADS` do. It takes several threads for several queries, and one for one query.
+    `OMP_NUM_THREADS` do. It takes several threads for several queries, and one for one query. Searches may
+    run in several threads of yours at once, but none while candidates are added, removed or updated.
 
     Args:
         candidates: `[candidates, dim]`, at least one, finite; they are copied.
@@ -66,8 +67,8 @@ class Faiss:
 
     Raises:
         ImportError: faiss is not installed.
-        ValueError: The candidates are no matrix, none or not finite, an id is given twice, or a number does
-            not fit.
+        ValueError: The candidates are no matrix, none or not finite, an id is given twice, or samples or a
+            number do not fit.
 
     Example:
         >>> candidates = torch.nn.functional.normalize(torch.randn(1000, 8), dim=1)
@@ -114,7 +115,9 @@ class Faiss:
             self._samples = vectors[sample]
         else:
             check_search(sample_queries, k, candidates.size(1))
-            self._samples = _numpy(sample_queries, "sample queries")
+            if not len(sample_queries):
+                raise ValueError("the recall is measured on sample queries, got none: leave them out")
+            self._samples = _numpy(sample_queries, "sample queries").copy()
         self._recall_at = k
         self._true = self._recall = None
         while self.recall.value < min_recall and self.probes < self.lists:
@@ -125,7 +128,7 @@ class Faiss:
 
     @property
     def ids(self) -> NDArray[Any]:
-        """The candidates' ids, `[candidates]`; int64 where all are integers, otherwise Python objects."""
+        """The candidates' ids, `[candidates]`; a view, as `BruteForce.ids` is."""
         return self._table.ids
 
     @property
@@ -168,13 +171,14 @@ class Faiss:
         """Give for each query k good candidates, nearly always its best.
 
         Args:
-            queries: `[queries, dim]`.
+            queries: `[queries, dim]`, of any type; scores are float32.
             k: How many each query wants; fewer candidates give shorter answers.
             exclude: For each query the ids that it must not get; ids that are no candidates are ignored.
             include: For each query the only ids that it may get, or None where it may get all.
 
         Raises:
-            TypeError: A text stands where a list of ids is expected.
+            TypeError: A text stands where a list of ids is expected, or ids are of another type than all of
+                the candidates'.
             ValueError: The queries' shape, k or the number of lists of ids does not fit.
         """
         check_search(queries, k, self._file.dimension, exclude, include)
@@ -191,8 +195,8 @@ class Faiss:
                 scored = (self._file.vectors(allowed) @ vectors[place])[None]
                 best, order = _sorted(scored, allowed[None], scores.shape[1])
                 scores[place, : best.shape[1]], rows[place, : best.shape[1]] = best[0], order[0]
-        result = torch.from_numpy(scores).to(queries)
-        return TopK(result, take_ids(self.ids, torch.from_numpy(rows), torch.from_numpy(scores)))
+        found = torch.from_numpy(scores)
+        return TopK(found.to(queries.device), take_ids(self.ids, torch.from_numpy(rows), found))
 
     def add(self, embeddings: Tensor, ids: Ids) -> None:
         """Append candidates; the lists stay those of the first ones, so that `recall` may fall.
@@ -205,22 +209,24 @@ class Faiss:
             ValueError: The shapes don't fit, or an id is given twice or in the index already.
         """
         vectors = self._checked(embeddings, ids)
-        first = len(self)
+        self._table.check_new(ids)
+        self._file.add(vectors, np.arange(len(self), len(self) + len(vectors)))
         self._table.add(ids)
-        self._file.add(vectors, np.arange(first, len(self)))
         self._true = self._recall = None
 
     def remove(self, ids: Ids) -> None:
         """Remove candidates; the last ones get their rows.
 
         Raises:
+            TypeError: Ids are of another type than all of the candidates'.
             ValueError: An id is unknown or given twice.
         """
-        size = len(self)
-        free, moved = self._table.remove(ids)
+        free, moved = self._table.moves(ids)
         vectors = self._file.vectors(moved)
-        self._file.remove(np.union1d(free, np.arange(len(self), size)))
+        size = len(self) - len(self._table.rows(ids))
+        self._file.remove(np.union1d(free, np.arange(size, len(self))))
         self._file.add(vectors, free)
+        self._table.remove(ids)
         self._true = self._recall = None
 
     def update(self, embeddings: Tensor, ids: Ids) -> None:
@@ -231,6 +237,7 @@ class Faiss:
             ids: `[rows]`, each in the index.
 
         Raises:
+            TypeError: Ids are of another type than all of the candidates'.
             ValueError: The shapes don't fit, or an id is unknown or given twice.
         """
         vectors = self._checked(embeddings, ids)
@@ -270,7 +277,8 @@ class Faiss:
         files = IndexFiles(Path(folder))
         whole = ("size", "dimension", "lists", "probes", "recall_at", "samples")
         header = files.load_header(_KIND, {**dict.fromkeys(whole, int), "recall": float})
-        if not 1 <= header["probes"] <= header["lists"] or header["recall"] > 1 or not header["recall_at"]:
+        measured = header["recall"] <= 1 and header["recall_at"] and header["samples"]
+        if not 1 <= header["probes"] <= header["lists"] or not measured:
             raise ValueError(f"{folder} has numbers that can't be: {header}")
         samples = files.load_array("samples", (header["samples"], header["dimension"]), mmap=False)
         index = cls.__new__(cls)

@@ -53,7 +53,7 @@ class StreamingFrequency(nn.Module):
         """Take in one batch.
 
         Args:
-            items: int64 `[batch]`; an item that comes twice counts once.
+            items: Integers `[batch]`; an item that comes twice counts once.
         """
         self.step += 1
         rows = self._rows(torch.unique(items))
@@ -70,6 +70,8 @@ class StreamingFrequency(nn.Module):
         return 1.0 / gaps.amax(0).clamp(min=1.0)
 
     def _rows(self, items: Tensor) -> list[Tensor]:
+        # Products of another type overflow elsewhere, and would name other rows.
+        items = items.long()
         mixed = [(items * multiplier) ^ (items >> 16) for multiplier in self.multipliers]
         # The high bits are the well mixed ones.
         return [((value >> 13) & 0x7FFFFFFF) % self.buckets for value in mixed]

@@ -44,13 +44,16 @@ def in_batch_softmax(
         A scalar; `[queries]` for `none`.
 
     Raises:
-        ValueError: Fewer candidates than queries, ids that don't match them, an unknown reduction.
+        ValueError: Fewer candidates than queries, ids that don't match them, a temperature of 0 or less, an
+            unknown reduction.
 
     Example:
         >>> queries = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
         >>> round(float(in_batch_softmax(queries, queries, temperature=0.5)), 4)
         0.1269
     """
+    if not temperature > 0:
+        raise ValueError(f"temperature is {temperature}; give a number above 0")
     if not torch.jit.is_scripting():  # type: ignore[attr-defined]
         tensors = (query_embeddings, candidate_embeddings, candidate_sampling_probability, sample_weight)
         if reduction in ("sum", "mean") and runs_in_blocks(*tensors):

@@ -1,6 +1,7 @@
 """What an index promises: the best candidates of each query, with ids of any type."""
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence, Set
+from functools import cache
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -14,14 +15,20 @@ __all__ = [
     "Index",
     "TopK",
     "check_candidates",
+    "check_kinds",
     "check_search",
     "id_array",
+    "id_kinds",
     "python_ids",
     "take_ids",
     "top_columns",
 ]
 
 Ids = Sequence[Hashable] | NDArray[Any] | Tensor
+
+# Values of two of these are never equal. Of others, such as tuples, nothing is said.
+_KINDS = ((str, "text"), (bytes, "bytes"), ((int, float), "numbers"))
+_OTHERS = "others"
 
 
 class TopK(NamedTuple):
@@ -70,6 +77,9 @@ class Index(Protocol):
             exclude: For each query the ids that it must not get, of any number; unknown ids are ignored.
             include: For each query the only ids that it may get, of any number, or None where it may get
                 all; unknown ids are ignored, and one that is excluded as well stays away.
+
+        Raises:
+            TypeError: Ids are numbers, text or bytes, and those of the candidates are never that.
         """
 
 
@@ -109,6 +119,45 @@ def python_ids(ids: Ids) -> list[Hashable]:
         values: list[Hashable] = ids.tolist()
         return values
     return [value.item() if isinstance(value, Tensor | np.generic) else value for value in ids]
+
+
+def id_kinds(values: Sequence[Hashable] | NDArray[Any]) -> frozenset[str]:
+    """Tell of which kinds ids are: `numbers`, `text`, `bytes` or `others`.
+
+    Args:
+        values: Python values, as `python_ids` gives them, or an array, as `id_array` gives it.
+
+    Example:
+        >>> sorted(id_kinds([1, "a", 2]))
+        ['numbers', 'text']
+    """
+    if isinstance(values, np.ndarray):
+        values = values.tolist() if values.dtype == object else values[:1].tolist()
+    return frozenset(map(_kind, set(map(type, values))))
+
+
+@cache
+def _kind(of: type) -> str:
+    return next((name for base, name in _KINDS if issubclass(of, base)), _OTHERS)
+
+
+def check_kinds(kinds: Set[str], values: Sequence[Hashable]) -> None:
+    """Refuse ids that can't be a candidate's, since none is of their kind, such as `1` among `"1"`, `"2"`.
+
+    Args:
+        kinds: Of the candidates' ids, as `id_kinds` gives them; without candidates nothing is refused.
+        values: Python values, as `python_ids` gives them.
+
+    Raises:
+        TypeError: An id is a number, text or bytes, and no candidate's is.
+    """
+    allowed = kinds | {_OTHERS}
+    if kinds and not id_kinds(values) <= allowed:
+        value = next(value for value in values if not id_kinds([value]) <= allowed)
+        raise TypeError(
+            f"the candidates' ids are {' and '.join(sorted(kinds))}, got {next(iter(id_kinds([value])))} "
+            f"such as {value!r}: give ids of the type that the candidates were given"
+        )
 
 
 def check_search(

@@ -1,8 +1,8 @@
 """An index's files: arrays and ids without pickle, checked wholly before they are trusted."""
 
 import json
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,7 +104,9 @@ class IndexFiles:
         if array.shape != shape or array.dtype not in (np.float16, np.float32, np.float64):
             got = f"{array.dtype} {list(array.shape)}"
             raise ValueError(f"{self.folder / name}.npy has to be floats {list(shape)}, got {got}")
-        return torch.from_numpy(array)
+        # A tensor made in inference mode could not be written to outside.
+        with torch.inference_mode(False):
+            return torch.from_numpy(array)
 
     def load_ids(self, size: int) -> NDArray[Any]:
         """Read the ids.
@@ -167,10 +169,10 @@ def new_folder(folder: Path) -> Iterator[IndexFiles]:
     if folder.exists():
         raise FileExistsError(f"{folder} is there already: save to another folder, or remove it first")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    # What mkdtemp makes is of use to no other account, whatever the umask says.
+    beside = folder.parent / f".{folder.name}.{secrets.token_hex(8)}"
+    beside.mkdir()
     try:
-        # Of use to other accounts too, unlike what mkdtemp makes.
-        beside.chmod(0o755)
         yield IndexFiles(beside)
         beside.rename(folder)
     except BaseException:

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from threading import Lock
 from types import ModuleType
 from typing import Any, Self
 
@@ -12,6 +13,8 @@ __all__ = ["InvertedFile", "lists_for"]
 
 # As many candidates for each cluster as k-means of faiss wants at least.
 _CANDIDATES_A_LIST = 39
+# One for all, since an index that has a lock of its own can't be copied.
+_MAPPING = Lock()
 
 
 def lists_for(candidates: int) -> int:
@@ -98,10 +101,8 @@ class InvertedFile:
     def save(self, path: Path) -> None:
         """Write everything to a file."""
         faiss = _faiss()
-        # The map is made anew from the lists where it is needed.
-        self._index.set_direct_map_type(faiss.DirectMap.NoMap)
-        self._has_map = False
-        faiss.write_index(self._index, str(path))
+        index, _lists = self._whole()
+        faiss.write_index(index, str(path))
 
     @classmethod
     def load(cls, path: Path, shape: tuple[int, int, int], *, mmap: bool) -> Self:
@@ -109,7 +110,8 @@ class InvertedFile:
 
         Raises:
             ImportError: faiss is not installed.
-            ValueError: The file is missing, malformed, of another shape, or its rows are not 0, 1, ….
+            ValueError: The file is missing, malformed, without vectors, of another shape, or its rows are not
+                0, 1, ….
         """
         faiss = _faiss()
         try:
@@ -121,32 +123,63 @@ class InvertedFile:
         got = (index.ntotal, index.d, index.nlist)
         if got != shape or index.quantizer.ntotal != index.nlist or index.quantizer.d != index.d:
             raise ValueError(f"{path} has size, dimension and lists {got}, its description says {shape}")
+        lists = faiss.downcast_InvertedLists(index.invlists)
+        # faiss writes mapped lists as the name of their file; read without one they point to nothing.
+        if isinstance(lists, faiss.OnDiskInvertedLists) and (not mmap or lists.ptr is None):
+            raise ValueError(f"{path} refers to vectors in another file: save the index anew")
         parts = [
-            faiss.rev_swig_ptr(index.invlists.get_ids(number), index.invlists.list_size(number)).copy()
+            faiss.rev_swig_ptr(lists.get_ids(number), lists.list_size(number)).copy()
             for number in range(index.nlist)
-            if index.invlists.list_size(number)
+            if lists.list_size(number)
         ]
         rows = np.sort(np.concatenate(parts)) if parts else np.empty(0, dtype=np.int64)
         if not np.array_equal(rows, np.arange(index.ntotal)):
             raise ValueError(f"{path} does not have each of its {index.ntotal} rows once")
         return cls(index, is_mapped=mmap)
 
+    def __getstate__(self) -> NDArray[np.uint8]:
+        """Give everything as bytes."""
+        index, _lists = self._whole()
+        written: NDArray[np.uint8] = _faiss().serialize_index(index)
+        return written
+
+    def __setstate__(self, written: NDArray[np.uint8]) -> None:
+        """Take everything over, in memory."""
+        self._index = _faiss().deserialize_index(written)
+        self._is_mapped = self._has_map = False
+
     def _map_rows(self) -> None:
-        if not self._has_map:
-            self._index.set_direct_map_type(_faiss().DirectMap.Hashtable)
-            self._has_map = True
+        # A search that comes while the map is made would miss rows, and one that makes it too would break it.
+        with _MAPPING:
+            if not self._has_map:
+                self._index.set_direct_map_type(_faiss().DirectMap.Hashtable)
+                self._has_map = True
 
     def _own(self) -> None:
         """Copy mapped lists to memory: faiss ends the process when it is asked to change them."""
         if self._is_mapped:
-            faiss = _faiss()
-            lists = faiss.ArrayInvertedLists(self._index.nlist, self._index.code_size)
-            every = (faiss.InvertedLists.SUBSET_TYPE_ID_RANGE, 0, np.iinfo(np.int64).max)
-            self._index.invlists.copy_subset_to(lists, *every)
-            self._index.set_direct_map_type(faiss.DirectMap.NoMap)
+            lists = self._lists_in_memory()
+            self._index.set_direct_map_type(_faiss().DirectMap.NoMap)
             self._index.replace_invlists(lists, True)
             lists.this.disown()
             self._is_mapped = self._has_map = False
+
+    def _whole(self) -> tuple[Any, Any]:
+        """Give an index to write, without the map, which is made anew where needed, and what it refers to."""
+        faiss = _faiss()
+        source = self._index
+        index = faiss.IndexIVFFlat(source.quantizer, source.d, source.nlist, source.metric_type)
+        lists = self._lists_in_memory() if self._is_mapped else source.invlists
+        index.replace_invlists(lists)
+        index.ntotal = source.ntotal
+        return index, lists
+
+    def _lists_in_memory(self) -> Any:
+        faiss = _faiss()
+        lists = faiss.ArrayInvertedLists(self._index.nlist, self._index.code_size)
+        every = (faiss.InvertedLists.SUBSET_TYPE_ID_RANGE, 0, np.iinfo(np.int64).max)
+        self._index.invlists.copy_subset_to(lists, *every)
+        return lists
 
 
 def _faiss() -> ModuleType:

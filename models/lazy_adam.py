@@ -26,7 +26,8 @@ class LazyAdam(RowOptimizer):
         params: Parameters or groups of them.
         lr: Learning rate.
         betas: Of the averages of the gradient and of its square.
-        eps: Added to the root of the latter, before its bias is corrected, as in Keras.
+        eps: Added to the root of the latter, before its bias is corrected, as in Keras. Keras's default is
+            1e-7, PyTorch's and this one 1e-8: give `eps=1e-7` for the numbers of a Keras model.
 
     Raises:
         ValueError: A value is negative, or a beta is not in [0, 1).

@@ -91,12 +91,12 @@ def mine_hard_negatives(logits: Tensor, labels: Tensor, count: int) -> tuple[Ten
     """Keep each row's positive and the `count` negatives with the highest logits (TFRS `HardNegativeMining`).
 
     Args:
-        logits: `[queries, candidates]`.
+        logits: `[queries, candidates]`, or `[..., candidates]` of any rank, as Keras-RS takes them.
         labels: The same shape; 1 for a row's positive, 0 for negatives.
         count: Of negatives; all are kept where there are fewer.
 
     Returns:
-        Logits and labels, `[queries, min(count + 1, candidates)]`; the positive stands first, then the
+        Logits and labels, `[..., min(count + 1, candidates)]`; the positive stands first, then the
         negatives by falling logit.
 
     Raises:
@@ -106,12 +106,12 @@ def mine_hard_negatives(logits: Tensor, labels: Tensor, count: int) -> tuple[Ten
         raise ValueError(f"the number of hard negatives has to be at least 1, got {count}")
     first = logits.masked_fill(labels > 0, float("inf"))
     if torch.jit.is_scripting():  # type: ignore[attr-defined]
-        width = min(count + 1, logits.size(1))
+        width = min(count + 1, logits.size(-1))
     else:
         # `min` would fix an export to the width of its example.
-        width = torch.sym_min(count + 1, logits.size(1))  # type: ignore[no-untyped-call]
-    columns = torch.topk(first, width, dim=1).indices
-    return logits.gather(1, columns), labels.gather(1, columns)
+        width = torch.sym_min(count + 1, logits.size(-1))  # type: ignore[no-untyped-call]
+    columns = torch.topk(first, width, dim=-1).indices
+    return logits.gather(-1, columns), labels.gather(-1, columns)
 
 
 def _remove_equal(logits: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

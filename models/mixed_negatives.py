@@ -37,14 +37,23 @@ class MixedNegatives:
     them, and their scores stay what they were by chance.
 
     Args:
-        items: Size of the catalogue.
+        items: Rows of the item table, such as an encoder's `size`.
         count: Items a draw.
+        first: The first row that is an item. Rows of an encoder's indices begin with those of missing and of
+            unknown items, which are never to be drawn: give its `FIRST_TOKEN`.
         generator: Makes draws repeatable; on the device on which the items are wanted.
 
     Raises:
-        ValueError: A number below 1.
+        ValueError: A number is below 1, or `first` is no row of the table.
 
     Example:
+        >>> from torchtowers.handlers.encoders import FIRST_TOKEN, TokenEncoder, Vocabulary
+        >>> encoder = TokenEncoder(Vocabulary(["a", "b", "c"]))
+        >>> sorted(set(MixedNegatives(encoder.size, 99, first=FIRST_TOKEN).draw().tolist()))
+        [2, 3, 4]
+
+        As further candidates of a batch, their sampling corrected:
+
         >>> from torchtowers.models.retrieval import Retrieval
         >>> table = torch.nn.Embedding(1000, 8)
         >>> negatives, task = MixedNegatives(1000, 64), Retrieval(remove_accidental_hits=True)
@@ -54,19 +63,24 @@ class MixedNegatives:
         >>> loss = task(queries, table(ids), candidate_ids=ids, candidate_sampling_probability=mixed)
     """
 
-    def __init__(self, items: int, count: int, *, generator: torch.Generator | None = None) -> None:
+    def __init__(
+        self, items: int, count: int, *, first: int = 0, generator: torch.Generator | None = None
+    ) -> None:
         if items < 1 or count < 1:
             raise ValueError(f"items and count have to be at least 1, got {items} and {count}")
+        if not 0 <= first < items:
+            raise ValueError(f"first has to be one of the rows 0 to {items - 1}, got {first}")
         self.items = items
         self.count = count
+        self.first = first
         self.generator = generator
 
     def draw(self, device: torch.device | str | None = None) -> Tensor:
-        """Draw rows of the catalogue, evenly and with replacement; int64 `[count]`."""
+        """Draw rows of items, evenly and with replacement; int64 `[count]`."""
         if device is None and self.generator is not None:
             device = self.generator.device
-        return torch.randint(self.items, (self.count,), generator=self.generator, device=device)
+        return torch.randint(self.first, self.items, (self.count,), generator=self.generator, device=device)
 
     def probability(self, batch_probability: Tensor, batch: int) -> Tensor:
         """Give the probability of items in the mixture; arguments as in `mixed_probability`."""
-        return mixed_probability(batch_probability, batch, self.items, self.count)
+        return mixed_probability(batch_probability, batch, self.items - self.first, self.count)

@@ -20,10 +20,13 @@ class MLP(nn.Module):
         in_dim: Width of the input.
         units: Widths of the layers, the output's last.
         use_bias: Whether the layers have biases.
-        activation: Makes the module after each layer but the last, a ReLU if not given; `None` for none.
+        activation: Makes the module after each layer but the last, as the class `nn.Tanh` does; a ReLU if not
+            given, `None` for none.
         final_activation: The same for the last layer.
 
     Raises:
+        TypeError: An activation makes no module, such as a name, a function, or a module itself, which the
+            layers would have to share.
         ValueError: There is no layer, or a width is below 1.
     """
 
@@ -41,6 +44,8 @@ class MLP(nn.Module):
             raise ValueError("units is empty: name the width of one layer at least")
         if min(in_dim, *units) < 1:
             raise ValueError(f"widths must be at least 1, got in_dim {in_dim} and units {list(units)}")
+        _check_makes_module("activation", activation)
+        _check_makes_module("final_activation", final_activation)
         layers: list[nn.Module] = []
         for position, (width, following) in enumerate(zip([in_dim, *units], units, strict=False), start=1):
             layers.append(_linear(width, following, bias=use_bias))
@@ -64,6 +69,20 @@ class MLP(nn.Module):
         """
         y: Tensor = self.layers(x)
         return y
+
+
+def _check_makes_module(name: str, make: Callable[[], nn.Module] | None) -> None:
+    if make is None:
+        return
+    cause = None
+    try:
+        made = None if isinstance(make, nn.Module) else make()
+    except TypeError as error:
+        made, cause = None, error
+    if not isinstance(made, nn.Module):
+        raise TypeError(
+            f"{name} has to make a module when called, such as nn.ReLU without brackets, got {make!r}"
+        ) from cause
 
 
 def _linear(width: int, units: int, *, bias: bool) -> nn.Linear:

@@ -27,7 +27,7 @@ class MultiTask(nn.Module):
         query_tower: Gives `[batch, dim]`.
         candidate_tower: Gives `[batch, dim]`.
         rating: From both embeddings, one behind the other, `[batch, 2 * dim]`, to `[batch, 1]`.
-        retrieval: The loss of a batch's embeddings; has to reduce to a scalar, as the next.
+        retrieval: The loss of a batch's embeddings; reduces to a scalar, as does the next.
         ranking: The loss of the ratings.
         retrieval_weight: Multiplies the first loss.
         rating_weight: Multiplies the second.
@@ -90,7 +90,9 @@ class MultiTask(nn.Module):
         if self.rating_weight > 0:
             loss = self.ranking(to_tensor(batch.ratings, device), self._rate(queries, candidates))
             losses.append(self.rating_weight * loss)
-        return torch.stack(losses).sum()
+        # Not stacked: a loss that is no scalar would be summed without a word.
+        total: Tensor = sum(losses[1:], losses[0])
+        return total
 
 
 def build_multi_task(

@@ -59,6 +59,12 @@ class NormalizedEntropy(Metric):
         losses = loss(predictions.detach(), labels, reduction="none").double()
         weights = torch.ones_like(losses)
         if sample_weight is not None:
+            count = len(losses)
+            if sample_weight.shape not in ((count,), (count, 1)):
+                raise ValueError(
+                    f"sample_weight has to be [{count}] or [{count}, 1], as the predictions, "
+                    f"got {list(sample_weight.shape)}"
+                )
             weights = sample_weight.detach().reshape(losses.shape).to(losses)
         self.loss += losses @ weights
         self.positives += labels.detach().reshape(losses.shape).to(losses) @ weights

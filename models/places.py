@@ -1,15 +1,24 @@
 """Places of items: among all scores of their rows, and among what a search found."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from torchtowers.models.index import TopK
+from torchtowers.models.index import Index, TopK, id_kinds
 
-__all__ = ["NOWHERE", "SCORES_AT_ONCE", "check_ks", "count", "places_by_score", "places_found"]
+__all__ = [
+    "NOWHERE",
+    "SCORES_AT_ONCE",
+    "check_found",
+    "check_ks",
+    "count",
+    "places_by_score",
+    "places_found",
+]
 
 # The place of what is not found at all, past every k.
 NOWHERE = torch.iinfo(torch.int64).max
@@ -30,23 +39,27 @@ def check_ks(ks: Sequence[int]) -> None:
         raise ValueError(f"ks have to be different numbers of at least 1, got {tuple(ks)}")
 
 
-def count(compare: Callable[..., Tensor], scores: Tensor, border: Tensor) -> Tensor:
+def count(
+    compare: Callable[..., Tensor], scores: Tensor, border: Tensor, work: Tensor | None = None
+) -> Tensor:
     """Count in each row the scores for which `compare(score, border)` holds; int64 `[rows]`.
 
     Args:
-        compare: Such as `torch.le`; it writes into the scores, since a comparison of floats into floats and
-            their sum take a quarter of the time that truth values take.
-        scores: `[rows, columns]`, at least single precision; overwritten.
+        compare: Such as `torch.le`; it writes floats, since a comparison of floats into floats and their sum
+            take a quarter of the time that truth values take.
+        scores: `[rows, columns]`.
         border: `[rows, 1]`.
+        work: `[rows, columns]`, at least single precision; overwritten. The scores themselves if left out.
 
     Example:
         >>> count(torch.lt, torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[3.0]])).tolist()
         [2]
     """
-    compare(scores, border, out=scores)
+    holds = scores if work is None else work
+    compare(scores, border, out=holds)
     total = torch.zeros(len(scores), dtype=torch.int64, device=scores.device)
     for first in range(0, scores.size(1), _COLUMNS_AT_ONCE):
-        total += scores[:, first : first + _COLUMNS_AT_ONCE].sum(1).long()
+        total += holds[:, first : first + _COLUMNS_AT_ONCE].sum(1).long()
     return total
 
 
@@ -101,3 +114,23 @@ def places_found(found: TopK, rows: NDArray[np.int64], ids: NDArray[np.generic])
     given = (found.scores > -torch.inf).cpu().numpy()
     match = np.asarray(found.ids[rows] == ids[:, None], dtype=bool) & given[rows]
     return torch.from_numpy(np.where(match.any(1), match.argmax(1), NOWHERE)).to(found.scores.device)
+
+
+def check_found(index: Index, queries: Tensor, found: TopK, ids: NDArray[Any]) -> None:
+    """Let the index refuse ids of a kind that none of its candidates has, rather than never find them.
+
+    Args:
+        index: What was searched.
+        queries: `[queries, dim]`.
+        found: What it gave them.
+        ids: `[pairs]`, those that are looked for in it.
+
+    Raises:
+        TypeError: Ids are of another type than all of the candidates'.
+    """
+    first = found.ids[(found.scores > -torch.inf).any(1).cpu().numpy(), :1]
+    kinds = id_kinds(first.flatten())
+    if kinds and not id_kinds(ids) <= kinds:
+        # The best of some queries may all be of one kind, and others of another.
+        strange = next(name for name in ids.tolist() if not id_kinds([name]) <= kinds)
+        index.search(queries[:1], 1, exclude=[[strange]])

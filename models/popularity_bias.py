@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from torchtowers.models.catalogue_rows import CatalogueRows
+from torchtowers.models.index import Ids, TopK
 from torchtowers.models.places import check_ks
 
 __all__ = ["PopularityBias"]
@@ -24,17 +26,28 @@ class PopularityBias(Metric):
     Args:
         popularity: `[items]`, how many interactions each item has in training.
         ks: How many of each list count.
+        ids: `[items]`, the ids of the popularity's rows, such as `index.ids`; needed for what an index found
+            if its ids are not the rows' numbers.
         **kwargs: Those of `torchmetrics.Metric`.
 
     Raises:
         ValueError: The popularity is not `[items]`, negative or all 0; there is no k, or one is below 1 or
-            given twice.
+            given twice; or there is another number of ids than of items, or an id is given twice.
 
     Example:
         >>> metric = PopularityBias(torch.tensor([3, 1]), ks=(1, 2))
         >>> metric.update(torch.tensor([[0, 1]]))
         >>> {name: round(float(value), 4) for name, value in metric.compute().items()}
         {'popularity_bias@1': 1.2, 'popularity_bias@2': 0.8}
+
+        Of what an index recommends:
+
+        >>> from torchtowers.models.brute_force import BruteForce
+        >>> index = BruteForce(torch.tensor([[1.0], [2.0]]), ids=["a", "b"])
+        >>> metric = PopularityBias(torch.tensor([3, 1]), ks=(1,), ids=index.ids)
+        >>> metric.update(index.search(torch.ones(3, 1), k=1))
+        >>> round(float(metric.compute()["popularity_bias@1"]), 4)
+        0.4
     """
 
     is_differentiable = False
@@ -44,7 +57,9 @@ class PopularityBias(Metric):
     sums: Tensor
     recommended: Tensor
 
-    def __init__(self, popularity: Tensor, ks: Sequence[int] = (10,), **kwargs: Any) -> None:
+    def __init__(
+        self, popularity: Tensor, ks: Sequence[int] = (10,), *, ids: Ids | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         check_ks(ks)
         if popularity.dim() != 1 or not (popularity >= 0).all() or not popularity.any():
@@ -52,24 +67,25 @@ class PopularityBias(Metric):
                 f"popularity has to be [items], at least 0 and not all 0, got shape {list(popularity.shape)}"
             )
         self.ks = tuple(ks)
+        self._rows = CatalogueRows(len(popularity), ids)
         self.register_buffer("popularity", popularity.double(), persistent=False)
         for name in ("sums", "recommended"):
             self.add_state(name, torch.zeros(len(ks), dtype=torch.float64), dist_reduce_fx="sum")
 
-    def update(self, recommended: Tensor) -> None:
+    def update(self, recommended: Tensor | TopK) -> None:
         """Count a batch of lists.
 
         Args:
-            recommended: int64 `[users, width]`, rows of `popularity`, best first; negative where a list ends
-                early.
+            recommended: What an index's `search` gave, or int64 `[users, width]`, rows of `popularity`, best
+                first; negative where a list ends early.
 
         Raises:
-            IndexError: A row is past the catalogue's end.
+            IndexError: A row is past the catalogue's end, or an id is not in it.
+            TypeError: An index's ids are no rows, and `ids` was not given or is of another type.
         """
-        if recommended.numel() and recommended.max() >= len(self.popularity):
-            raise IndexError(f"item {int(recommended.max())} is not among {len(self.popularity)} items")
+        rows = self._rows.of(recommended)
         for place, k in enumerate(self.ks):
-            top = recommended[:, :k].to(self.popularity.device)
+            top = rows[:, :k].to(self.popularity.device)
             popularity = self.popularity[top[top >= 0]]
             self.sums[place] += popularity.sum()
             self.recommended[place] += popularity.numel()

@@ -8,7 +8,7 @@ from torchtowers.models.batch_tensors import device_of, to_tensor, to_tensors
 from torchtowers.models.pointwise_losses import BinaryCrossentropy
 from torchtowers.models.ranking import Ranking
 
-__all__ = ["RankingModel"]
+__all__ = ["RankingModel", "check_takes_scores"]
 
 
 class RankingModel(nn.Module):
@@ -26,7 +26,8 @@ class RankingModel(nn.Module):
         concat_dense: Whether the top layers see the dense features beside the interactions.
         padding: Columns of zeros that the top layers see behind all else, so that their width is a multiple
             of what a processor takes at once.
-        activation: From the score to the prediction; the sigmoid if not given, so that it is a probability.
+        activation: From the score to the prediction. If not given, the sigmoid where the task is
+            cross-entropy of logits, so that it is a probability, and none elsewhere.
         task: Takes labels and scores, not predictions; cross-entropy of logits if not given.
     """
 
@@ -51,11 +52,15 @@ class RankingModel(nn.Module):
         self.dense = dense
         self.concat_dense = concat_dense
         self.padding = padding
-        self.activation = nn.Sigmoid() if activation is None else activation
         self.task = Ranking(BinaryCrossentropy(from_logits=True)) if task is None else task
+        if activation is None:
+            loss = self.task.loss
+            takes_logits = isinstance(loss, BinaryCrossentropy) and loss.from_logits
+            activation = nn.Sigmoid() if takes_logits else nn.Identity()
+        self.activation = activation
 
     def score(self, features: dict[str, Tensor]) -> Tensor:
-        """Give what the task learns from, `[batch]`: logits, unless the activation was changed."""
+        """Give what the task learns from, `[batch]`: logits by default."""
         embedded: Tensor = self.embedding(features)
         parts: list[Tensor] = []
         if self.bottom is not None:
@@ -98,3 +103,16 @@ class RankingModel(nn.Module):
             None if batch.weight is None else to_tensor(batch.weight, device),
         )
         return loss
+
+
+def check_takes_scores(task: Ranking | None) -> None:
+    """Refuse a task whose loss takes probabilities, for a model whose scores are any numbers.
+
+    Raises:
+        ValueError: It is such.
+    """
+    if task is not None and isinstance(task.loss, BinaryCrossentropy) and not task.loss.from_logits:
+        raise ValueError(
+            "the task takes probabilities, and gets scores here, before the activation: "
+            "give Ranking(BinaryCrossentropy(from_logits=True)), or leave it out"
+        )

@@ -86,8 +86,10 @@ class Retrieval(nn.Module):
             A scalar, or `[queries]` without reduction.
 
         Raises:
-            ValueError: There are fewer candidates than queries, a tensor has another shape, or accidental
-                hits or duplicate queries are to be removed and there are no ids.
+            TypeError: Something is no tensor.
+            ValueError: There are fewer candidates than queries, a tensor has another shape, accidental hits
+                or duplicate queries are to be removed and there are no ids, or the loss gives another shape
+                than `[queries]`.
 
         Example:
             >>> task = Retrieval(temperature=0.5, reduction="mean")
@@ -95,6 +97,14 @@ class Retrieval(nn.Module):
             >>> round(float(task(queries, queries)), 4)
             0.1269
         """
+        if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+            _check_tensors(
+                sample_weight=sample_weight,
+                candidate_sampling_probability=candidate_sampling_probability,
+                candidate_ids=candidate_ids,
+                score_mask=score_mask,
+                query_ids=query_ids,
+            )
         items: Tensor | None = None
         if self.remove_accidental_hits:
             if candidate_ids is None:
@@ -138,6 +148,11 @@ class Retrieval(nn.Module):
             losses = F.cross_entropy(logits, positives, reduction="none")
         else:
             losses = self.loss(logits, positives)
+            if losses.dim() != 1 or losses.size(0) != logits.size(0):
+                raise ValueError(
+                    f"the loss has to give one number a query, [{logits.size(0)}], got {list(losses.shape)}: "
+                    "a loss of PyTorch does so with reduction='none'"
+                )
         if sample_weight is not None:
             losses = losses * sample_weight.reshape(losses.shape)
         return reduce(losses, self.reduction)
@@ -152,3 +167,10 @@ class _Function(nn.Module):
 
     def forward(self, logits: Tensor, positives: Tensor) -> Tensor:
         return self.function(logits, positives)
+
+
+def _check_tensors(**given: Tensor | None) -> None:
+    for name, value in given.items():
+        if value is not None and not isinstance(value, Tensor):
+            ids = "; ids are an int64 tensor: number texts by a vocabulary" if name.endswith("_ids") else ""
+            raise TypeError(f"{name} has to be a tensor, got a {type(value).__name__}{ids}")

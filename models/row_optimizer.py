@@ -24,7 +24,8 @@ class RowOptimizer(Optimizer):
         positive: Names of options that have to be 0 or more.
 
     Raises:
-        ValueError: An option is negative.
+        ValueError: An option is negative, or a parameter is of half precision, in which sums of squares stop
+            growing and small steps vanish.
     """
 
     def __init__(self, params: ParamsT, defaults: Mapping[str, Any], *, positive: tuple[str, ...]) -> None:
@@ -32,6 +33,16 @@ class RowOptimizer(Optimizer):
             if defaults[name] < 0:
                 raise ValueError(f"{name} has to be 0 or more, got {defaults[name]}")
         super().__init__(params, dict(defaults))
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters with options of their own; errors are those of the constructor."""
+        super().add_param_group(param_group)
+        for parameter in self.param_groups[-1]["params"]:
+            if parameter.dtype in (torch.float16, torch.bfloat16):
+                raise ValueError(
+                    f"a parameter is {parameter.dtype}, in which sums of squares stop growing and small "
+                    "steps vanish: keep the weights in float32, and compute under torch.autocast"
+                )
 
     def initial_state(self, parameter: Tensor, group: dict[str, Any]) -> dict[str, Tensor]:
         """Give a parameter's state before the first step: tensors of a value a row or more, or scalars."""

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,12 @@ _HISTORY = "history.jsonl"
 class Run:
     """The files of one run.
 
-    `config.yaml`, `model.safetensors`, `vocabularies/`, `metrics.json`, `history.jsonl` and `report.html`;
-    while training is not finished also `checkpoint.safetensors`, from which it is resumed.
+    `model.safetensors` and `history.jsonl`; while training is not finished also `checkpoint.safetensors`,
+    from which it is resumed. A run of `train` has `config.yaml`, `vocabularies/`, `metrics.json` and
+    `report.html` besides.
 
     Args:
-        folder: The run directory.
+        folder: The run directory; made when the first file is written.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -41,13 +42,13 @@ class Run:
 
     @property
     def exists(self) -> bool:
-        """Whether training has begun here."""
+        """Whether `train` has begun here, so that there is a configuration."""
         return (self.folder / _CONFIG).exists()
 
     @property
     def is_finished(self) -> bool:
         """Whether training has ended here."""
-        return self.exists and self.model_path.exists() and not self.checkpoint_path.exists()
+        return self.model_path.exists() and not self.checkpoint_path.exists()
 
     @property
     def model_path(self) -> Path:
@@ -84,7 +85,7 @@ class Run:
         """
         if not self.exists:
             raise RunError(
-                f"{self.folder} holds no {_CONFIG}: it is not a run; make one with torchtowers train"
+                f"{self.folder} holds no {_CONFIG}: it is not a run of torchtowers train; make one with that"
             )
         return load_config(self.folder / _CONFIG)
 
@@ -105,25 +106,27 @@ class Run:
             RunError: They are missing, damaged, or of another model.
         """
         if not self.model_path.exists():
-            raise RunError(
-                f"{self.folder} holds no {_MODEL} yet: train further with torchtowers train --resume"
+            how = (
+                "train further with torchtowers train --resume" if self.exists else "fit a model there first"
             )
+            raise RunError(f"{self.folder} holds no {_MODEL} yet: {how}")
         try:
             load_weights(model, load_file(self.model_path))
         except (SafetensorError, RuntimeError) as error:
             reason = " ".join(str(error).split())
-            raise RunError(f"{self.model_path} does not fit the run's config.yaml: {reason}") from error
+            what = "run's config.yaml" if self.exists else "model that was given"
+            raise RunError(f"{self.model_path} does not fit the {what}: {reason}") from error
 
-    def save_checkpoint(self, tensors: Mapping[str, Tensor], place: Mapping[str, int]) -> None:
+    def save_checkpoint(self, tensors: Mapping[str, Tensor], place: Mapping[str, str]) -> None:
         """Write all that training needs to go on, in one file.
 
         Args:
             tensors: The model's, the optimizers' and the random generator's state.
-            place: Where training stands, in whole numbers.
+            place: Where training stands, and what of.
         """
-        self._write_tensors(_CHECKPOINT, tensors, {name: str(value) for name, value in place.items()})
+        self._write_tensors(_CHECKPOINT, tensors, dict(place))
 
-    def load_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, int]]:
+    def load_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, str]]:
         """Read what `save_checkpoint` wrote.
 
         Raises:
@@ -132,13 +135,19 @@ class Run:
         try:
             with safe_open(self.checkpoint_path, framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                return tensors, {name: int(value) for name, value in (file.metadata() or {}).items()}
+                return tensors, file.metadata() or {}
         except FileNotFoundError as error:
             if self.is_finished:
                 raise RunError(f"{self.folder} is finished: there is nothing to resume") from error
-            raise RunError(f"{self.folder} has no checkpoint: train anew with --overwrite") from error
+            how = "with --overwrite" if self.exists else "instead of resuming"
+            raise RunError(f"{self.folder} has no checkpoint: train anew {how}") from error
         except SafetensorError as error:
             raise RunError(f"{self.checkpoint_path} is damaged ({error}); train again") from error
+
+    def drop_results(self) -> None:
+        """Remove an earlier training's weights, history and metrics."""
+        for name in (_MODEL, _HISTORY, _METRICS):
+            (self.folder / name).unlink(missing_ok=True)
 
     def drop_checkpoint(self) -> None:
         """Remove the checkpoint: training has ended."""
@@ -175,9 +184,8 @@ class Run:
         """
         path = self.folder / _METRICS
         if not path.exists():
-            raise RunError(
-                f"{self.folder} holds no {_METRICS}: evaluate it with torchtowers evaluate {self.folder}"
-            )
+            how = f"evaluate it with torchtowers evaluate {self.folder}" if self.exists else "save them first"
+            raise RunError(f"{self.folder} holds no {_METRICS}: {how}")
         return _parse(path.read_text(encoding="utf-8"), path)
 
     def save_report(self, html: str) -> None:
@@ -205,12 +213,14 @@ class Run:
         """Give a path beside the file's own, which takes its name when the block ends well."""
         beside = self.folder / f".{name}.part"
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             yield beside
             beside.replace(self.folder / name)
         except (OSError, SafetensorError) as error:
             raise RunError(f"{self.folder / name} can't be written: {error}") from error
         finally:
-            beside.unlink(missing_ok=True)
+            with suppress(OSError):  # a file in the folder's place is told above
+                beside.unlink(missing_ok=True)
 
 
 def _parse(text: str, path: Path) -> dict[str, Any]:

@@ -92,8 +92,7 @@ def sampled_softmax(
         raise ValueError(
             "sampled_softmax needs the probabilities of the positive and of the negatives, or neither"
         )
-    if not temperature > 0:
-        raise ValueError(f"temperature is {temperature}; give a number above 0")
+    _check_temperature(temperature)
     _check(positive, negatives, mask)
     positive, negatives = positive / temperature, negatives / temperature
     if positive_probability is not None and negative_probability is not None:
@@ -169,6 +168,9 @@ class SampledSoftmax(nn.Module):
         temperature: Divides the scores; above 0.
         reduction: `none`, `sum` or `mean`.
 
+    Raises:
+        ValueError: The temperature is 0 or less.
+
     Example:
         >>> round(float(SampledSoftmax()(torch.tensor([1.0]), torch.tensor([[1.0, 1.0]]))), 4)
         1.0986
@@ -176,6 +178,7 @@ class SampledSoftmax(nn.Module):
 
     def __init__(self, *, temperature: float = 1.0, reduction: str = "mean") -> None:
         super().__init__()
+        _check_temperature(temperature)
         self.temperature = temperature
         self.reduction = reduction
 
@@ -231,6 +234,11 @@ class CosineContrastive(nn.Module):
         return cosine_contrastive(
             positive, negatives, mask, sample_weight, self.margin, self.negative_weight, self.reduction
         )
+
+
+def _check_temperature(temperature: float) -> None:
+    if not temperature > 0:
+        raise ValueError(f"temperature is {temperature}; give a number above 0")
 
 
 def _check(positive: Tensor, negatives: Tensor, mask: Tensor | None) -> None:

@@ -15,7 +15,7 @@ def warmup_and_decay(steps: int, *, warmup: float = 0.0, final: float = 1.0) -> 
     Args:
         steps: Of the whole training.
         warmup: Part of them over which the rates rise, in [0, 1).
-        final: Part of the rates that is left after the last step.
+        final: Part of the rates that is left after the last step, and from then on.
 
     Returns:
         Takes a step's number, counted from 0, and gives the factor of the learning rates.
@@ -38,6 +38,7 @@ def warmup_and_decay(steps: int, *, warmup: float = 0.0, final: float = 1.0) -> 
     def factor(step: int) -> float:
         if step < rising:
             return (step + 1) / (rising + 1)
-        return 1.0 - (1.0 - final) * (step - rising) / max(steps - rising, 1)
+        # What is left stays, for whoever goes on.
+        return 1.0 - (1.0 - final) * (min(step, steps) - rising) / max(steps - rising, 1)
 
     return factor

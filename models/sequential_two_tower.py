@@ -37,12 +37,15 @@ class HistoryTower(nn.Module):
         """Embed a batch.
 
         Args:
-            features: The history is int64 `[batch, length]`, padded with 0 anywhere.
+            features: The history is int64 `[batch, length]`, padded with 0 anywhere; the length may be 0 (not
+                in an exported ONNX model).
 
         Returns:
             `[batch, dim]`.
         """
         indices = features[self.history]
+        if indices.size(1) == 0:
+            return self.empty.expand(indices.size(0), -1)
         present = indices != self.padding
         last = last_state(self.encoder(self.table(indices), present), present)
         return torch.where(present.any(1, keepdim=True), last, self.empty)
@@ -51,19 +54,23 @@ class HistoryTower(nn.Module):
 class SequentialTwoTower(nn.Module):
     """Scores a candidate by the dot product of its row in the item table and the state of the history.
 
-    The table is one for both. Each item of a history is learnt from those before it, the first one from the
-    empty history, which so gets an answer for users of whom nothing is known.
+    The table is one for both. Each item of a history is learnt from those before it, its first one from the
+    empty history, which so gets an answer for users of whom nothing is known. Of a part from the middle of a
+    history the first item is learnt from nothing: it only tells of those that follow.
 
     Args:
         query_tower: Of the history.
         candidate_tower: Of the item; has the same table.
 
     Raises:
-        ValueError: The towers have different tables.
+        ValueError: They are no `HistoryTower` and `IdTower`, or the towers have different tables.
     """
 
     def __init__(self, query_tower: HistoryTower, candidate_tower: IdTower) -> None:
         super().__init__()
+        if not isinstance(query_tower, HistoryTower) or not isinstance(candidate_tower, IdTower):
+            got = f"{type(query_tower).__name__} and {type(candidate_tower).__name__}"
+            raise ValueError(f"the towers have to be a HistoryTower and an IdTower of one table, got {got}")
         if query_tower.table is not candidate_tower.table:
             raise ValueError("the towers have different tables: give the same TokenEmbedding to both")
         self.query_tower = query_tower
@@ -74,19 +81,24 @@ class SequentialTwoTower(nn.Module):
 
         Negatives are the batch's, without those that are a place's own item; scores are corrected by how
         likely an item is sampled, so that the loss estimates the one over the whole catalogue.
+
+        Raises:
+            ValueError: Histories are longer than the encoder sees.
         """
         table = self.query_tower.table
         device = device_of(self)
         items, negatives = to_tensor(batch.items, device), to_tensor(batch.negatives, device)
         present = items != table.padding
         embeddings = table(items)
-        queries = self._before(embeddings, present)[present]
+        learnt = present.clone()
+        learnt[:, 0] &= to_tensor(batch.begins, device)
+        queries = self._before(embeddings, present)[learnt]
         return sampled_softmax(
-            (queries * embeddings[present]).sum(1),
+            (queries * embeddings[learnt]).sum(1),
             queries @ table(negatives).T,
-            positive_probability=to_tensor(batch.probability, device)[present],
+            positive_probability=to_tensor(batch.probability, device)[learnt],
             negative_probability=to_tensor(batch.negative_probability, device),
-            mask=items[present][:, None] != negatives[None, :],
+            mask=items[learnt][:, None] != negatives[None, :],
         )
 
     def _before(self, embeddings: Tensor, present: Tensor) -> Tensor:
@@ -94,8 +106,16 @@ class SequentialTwoTower(nn.Module):
         empty = self.query_tower.empty.expand(embeddings.size(0), 1, -1)
         if embeddings.size(1) == 1:
             return empty
+        encoder = self.query_tower.encoder
+        longest = getattr(encoder, "max_length", None)
+        # The states before the last items that are seen have no meaning.
+        if longest is not None and embeddings.size(1) - 1 > longest:
+            raise ValueError(
+                f"an item is to be learnt from the {embeddings.size(1) - 1} before it, but the encoder sees "
+                f"{longest}: give SequenceBatches and the model the same max_length"
+            )
         # Padding stands at the end, so that the place before is the item before.
-        states = self.query_tower.encoder(embeddings[:, :-1], present[:, :-1])
+        states = encoder(embeddings[:, :-1], present[:, :-1])
         return torch.cat([empty, states], dim=1)
 
 

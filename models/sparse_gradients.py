@@ -89,7 +89,10 @@ def clip_gradient_norm(parameters: Iterable[Tensor], limit: float) -> Tensor:
         values.append(gradient)
     if not values:
         return torch.zeros(())
-    norms = [torch.linalg.vector_norm(tensor, dtype=torch.float32) for tensor in values]
+    norms = [
+        torch.linalg.vector_norm(tensor, dtype=torch.promote_types(tensor.dtype, torch.float32))
+        for tensor in values
+    ]
     norm: Tensor = torch.linalg.vector_norm(torch.stack([each.to(norms[0].device) for each in norms]))
     factor = (limit / (norm + 1e-6)).clamp(max=1.0)
     for tensor in values:

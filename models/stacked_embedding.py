@@ -1,19 +1,17 @@
 """One embedding table for many features."""
 
+import json
 from collections.abc import Mapping
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from torchtowers.handlers.encoders import MISSING
-from torchtowers.models.embed_reduce import Combiner
+from torchtowers.models.embed_reduce import POWERS, Combiner, divide_by_length
 
 __all__ = ["StackedEmbedding"]
-
-# Of an average's divisor, as a power of the number of rows.
-_POWERS: dict[str, float] = {"mean": 1.0, "sqrtn": 0.5, "sum": 0.0}
 
 
 class StackedEmbedding(nn.Module):
@@ -33,6 +31,7 @@ class StackedEmbedding(nn.Module):
     Attributes:
         names: The features in their order.
         weight: `[sum of the sizes, dim]`.
+        layout: Names and sizes in the state, which loads into the same ones only; uint8, JSON.
 
     Raises:
         ValueError: There is no feature, a number is below 1, or the combiner is unknown.
@@ -40,6 +39,7 @@ class StackedEmbedding(nn.Module):
 
     sizes: Tensor
     offsets: Tensor
+    layout: Tensor
 
     def __init__(
         self, sizes: Mapping[str, int], dim: int, *, combiner: Combiner = "mean", sparse: bool = True
@@ -52,15 +52,30 @@ class StackedEmbedding(nn.Module):
         if combiner not in get_args(Combiner):
             raise ValueError(f"combiner must be one of {', '.join(get_args(Combiner))}, got {combiner!r}")
         self.names = sorted(sizes)
-        self.power = _POWERS[combiner]
+        self.power = POWERS[combiner]
         self.sparse = sparse
         self.padding = MISSING
         counts = torch.tensor([sizes[name] for name in self.names])
         self.register_buffer("sizes", counts, persistent=False)
         self.register_buffer("offsets", counts.cumsum(0) - counts, persistent=False)
+        layout = json.dumps({name: int(sizes[name]) for name in self.names})
+        self.register_buffer("layout", torch.tensor(list(layout.encode()), dtype=torch.uint8))
         std = dim**-0.5
         self.weight = nn.Parameter(torch.empty(sum(sizes.values()), dim))
         nn.init.trunc_normal_(self.weight, std=std, a=-2 * std, b=2 * std)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        layout = state_dict.get(f"{prefix}layout")
+        if layout is not None and layout.tolist() != self.layout.tolist():
+            # Sizes of one sum would give each feature rows of another one, unnoticed.
+            own, given = (bytes(values.tolist()).decode() for values in (self.layout, layout))
+            errors: list[str] = arguments[-1]
+            errors.append(
+                f"{prefix}weight is of the features {given}, but the tables here are of {own}: "
+                "build the model with the names and sizes that it was trained with"
+            )
+            return
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     @torch.jit.unused
     def table(self, name: str) -> Tensor:
@@ -140,5 +155,4 @@ class StackedEmbedding(nn.Module):
     def _pool(self, rows: Tensor, indices: Tensor) -> Tensor:
         """Combine a list's rows `[batch, length, dim]` into one, `[batch, 1, dim]`."""
         present = (indices != self.padding).unsqueeze(-1).to(rows.dtype)
-        total = (rows * present).sum(1, keepdim=True)
-        return total / present.sum(1, keepdim=True).clamp(min=1).pow(self.power)
+        return divide_by_length((rows * present).sum(1), indices, self.padding, self.power).unsqueeze(1)

@@ -14,18 +14,21 @@ from torchtowers.models.index import (
     Ids,
     TopK,
     check_candidates,
+    check_kinds,
     check_search,
     id_array,
+    id_kinds,
     python_ids,
     take_ids,
 )
 
-__all__ = ["CandidateBatches", "Streaming", "check_readable_again", "read_batches"]
+__all__ = ["CandidateBatches", "Streaming", "check_batches", "read_batches"]
 
 _ROWS_AT_ONCE = 1 << 13
 _IDS_KEPT = 1 << 20
 
-CandidateBatches = Iterable[tuple[Ids | None, Tensor]] | Callable[[], Iterable[tuple[Ids | None, Tensor]]]
+_Batch = tuple[Ids | None, Tensor] | Tensor
+CandidateBatches = Iterable[_Batch] | Callable[[], Iterable[_Batch]]
 
 
 class Streaming:
@@ -35,11 +38,12 @@ class Streaming:
     small ones are put together, and the answers are `BruteForce`'s.
 
     Args:
-        batches: Pairs of ids `[rows]` (None: the rows' numbers in the stream) and embeddings `[rows, dim]`,
-            as something that can be read again at each search, or a function that starts anew.
+        batches: Pairs of ids `[rows]` and embeddings `[rows, dim]`, or embeddings alone, of which the numbers
+            of the rows in the stream are the ids (None in a pair means the same). Something that can be read
+            again at each search, or a function that starts anew.
 
     Raises:
-        TypeError: The batches are an iterator, which can be read only once.
+        TypeError: The batches are an iterator, which can be read only once, or one tensor.
 
     Example:
         >>> batches = [(["a", "b"], torch.tensor([[1.0], [3.0]])), (["c"], torch.tensor([[2.0]]))]
@@ -50,7 +54,7 @@ class Streaming:
     is_exact = True
 
     def __init__(self, batches: CandidateBatches) -> None:
-        check_readable_again(batches)
+        check_batches(batches)
         self.batches = batches
 
     def search(
@@ -63,13 +67,15 @@ class Streaming:
         """Give for each query its best k candidates.
 
         Args:
-            queries: `[queries, dim]`; all are compared with one reading of the batches.
+            queries: `[queries, dim]`, of any type as for `BruteForce`; all are compared with one reading of
+                the batches.
             k: How many each query wants; fewer candidates give shorter answers.
             exclude: For each query the ids that it must not get; ids that are no candidates are ignored.
             include: For each query the only ids that it may get, or None where it may get all.
 
         Raises:
-            TypeError: A text stands where a list of ids is expected.
+            TypeError: A text stands where a list of ids is expected, ids are of another type than all of the
+                candidates', or a batch is neither embeddings nor a pair.
             ValueError: The queries' shape, k, the number of lists of ids or a batch does not fit.
         """
         check_search(queries, k, queries.size(-1), exclude, include)
@@ -79,15 +85,18 @@ class Streaming:
             place for place, ids in enumerate(include if include is not None else ()) if ids is not None
         ]
         best, names = BestRows(queries, k), _Names()
+        kinds: frozenset[str] = frozenset()
         for ids, embeddings in _larger(self.blocks()):
             check_search(queries, k, embeddings.size(1))
             limits = None
             if excluded or restricted:
+                kinds |= id_kinds(ids)
                 limits = Limits(
                     _pairs(ids, excluded), _pairs(ids, included), np.array(restricted, dtype=np.int64)
                 )
             best.add(embeddings, limits)
             names.add(ids, best)
+        check_kinds(kinds, [*excluded, *included])
         scores, rows = best.found()
         return TopK(scores, names.of(rows, scores))
 
@@ -96,12 +105,16 @@ class Streaming:
         return read_batches(self.batches)
 
 
-def check_readable_again(batches: CandidateBatches) -> None:
-    """Refuse an iterator, which would be empty at the second search.
+def check_batches(batches: CandidateBatches) -> None:
+    """Refuse an iterator, empty at the second search, and a tensor, whose rows are no batches.
 
     Raises:
-        TypeError: The batches are an iterator.
+        TypeError: The batches are an iterator or a tensor.
     """
+    if isinstance(batches, Tensor):
+        raise TypeError(
+            f"the batches are one tensor {list(batches.shape)}: use BruteForce, or give a list of it"
+        )
     if isinstance(batches, Iterator):
         raise TypeError(
             f"the batches are a {type(batches).__name__}, which can be read only once: "
@@ -113,15 +126,37 @@ def read_batches(batches: CandidateBatches) -> Iterator[tuple[NDArray[Any], Tens
     """Read batches once, checked: ids `[rows]` and embeddings `[rows, dim]`.
 
     Raises:
-        ValueError: A batch's embeddings are no matrix, or there is another number of ids.
+        TypeError: A batch is neither embeddings nor a pair of ids and embeddings.
+        ValueError: A batch's embeddings are no matrix or of another width than those before, or there is
+            another number of ids.
     """
     first = 0
-    for given, embeddings in batches() if callable(batches) else batches:
+    dimension: int | None = None
+    for batch in batches() if callable(batches) else batches:
+        given, embeddings = _pair(batch)
         ids = None if given is None else id_array(given)
         check_candidates(embeddings, ids)
         if len(embeddings):
+            if dimension is None:
+                dimension = embeddings.size(1)
+            elif embeddings.size(1) != dimension:
+                raise ValueError(
+                    f"all batches have to be [rows, {dimension}] as the first, got {list(embeddings.shape)}"
+                )
             yield np.arange(first, first + len(embeddings)) if ids is None else ids, embeddings.detach()
         first += len(embeddings)
+
+
+def _pair(batch: _Batch) -> tuple[Ids | None, Tensor]:
+    if isinstance(batch, Tensor):
+        return None, batch
+    # A DataLoader makes lists of tuples.
+    if isinstance(batch, tuple | list) and len(batch) == 2 and isinstance(batch[1], Tensor):
+        return batch[0], batch[1]
+    what = type(batch).__name__
+    if isinstance(batch, tuple | list):
+        what += f" of {', '.join(type(part).__name__ for part in batch) or 'nothing'}"
+    raise TypeError(f"a batch is embeddings or a pair of ids and embeddings, got a {what}")
 
 
 class _Names:

@@ -1,5 +1,6 @@
 """Feature multiplexing: all features share one hashed space of embeddings."""
 
+import hashlib
 from collections.abc import Mapping
 from typing import get_args
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from torchtowers.handlers.encoders import MISSING
-from torchtowers.models.embed_reduce import Combiner
+from torchtowers.models.embed_reduce import POWERS, Combiner, divide_by_length
 from torchtowers.models.embeddings import TokenEmbedding
 
 __all__ = ["UnifiedEmbedding"]
@@ -27,7 +28,8 @@ class UnifiedEmbedding(nn.Module):
     Source: Coleman et al. 2023, "Unified Embedding".
 
     The hash is a polynomial modulo 2^31 - 1, of integer operations only, and so the same in every runtime.
-    Its salts depend on a feature's place and stay in the state, so that features can be added at the end.
+    Its salts depend on a feature's place alone, so that features can be added at the end: the state of a
+    layer without them loads.
 
     Args:
         features: By feature, its number of chunks; outputs have the same order.
@@ -69,14 +71,14 @@ class UnifiedEmbedding(nn.Module):
         self.names = list(features)
         self.chunks = list(features.values())
         self.buckets = buckets
-        self.power = {"mean": 1.0, "sqrtn": 0.5, "sum": 0.0}[pooling]
+        self.power = POWERS[pooling]
         self.prime = _PRIME
         self.padding = MISSING
         # One matrix for all tables: one gather, and one sparse gradient. Its row 0 is that of missing values.
         self.table = TokenEmbedding(1 + tables * buckets, dim, std=std)
         table_of_chunk = torch.arange(sum(self.chunks)) % tables
-        self.register_buffer("offsets", 1 + table_of_chunk * buckets)
-        self.register_buffer("coefficients", _salts(self.chunks))
+        self.register_buffer("offsets", 1 + table_of_chunk * buckets, persistent=False)
+        self.register_buffer("coefficients", _salts(self.chunks), persistent=False)
 
     def forward(self, features: dict[str, Tensor]) -> list[Tensor]:
         """Look up, and pool lists.
@@ -111,7 +113,8 @@ class UnifiedEmbedding(nn.Module):
             if indices.dim() == 1:
                 outputs.append(part.flatten(1))
             else:
-                outputs.append(self._pool(part.unflatten(1, (length, chunks)).flatten(2), indices))
+                total = part.unflatten(1, (length, chunks)).flatten(2).sum(1)
+                outputs.append(divide_by_length(total, indices, self.padding, self.power))
         return outputs
 
     def _rows(self, indices: Tensor, first: int, chunks: int) -> Tensor:
@@ -124,18 +127,16 @@ class UnifiedEmbedding(nn.Module):
         rows = torch.remainder(hashed, self.buckets) + self.offsets[first : first + chunks]
         return rows.masked_fill((indices == self.padding).unsqueeze(-1), 0)
 
-    def _pool(self, vectors: Tensor, indices: Tensor) -> Tensor:
-        """Pool `[batch, length, width]` over the indices that are not padding."""
-        length = (indices != self.padding).sum(1, keepdim=True).clamp(min=1).to(vectors.dtype)
-        return vectors.sum(1) / length.pow(self.power)
-
 
 def _salts(chunks: list[int]) -> Tensor:
-    """Draw each chunk's coefficients by its feature's number and its own; int64 `[4, sum(chunks)]`."""
-    columns = []
-    for feature, count in enumerate(chunks):
-        for chunk in range(count):
-            generator = np.random.default_rng([feature, chunk])
-            # The first one is not 0, which would lower the polynomial's degree.
-            columns.append(generator.integers([1, 0, 0, 0], _PRIME, _COEFFICIENTS))
-    return torch.from_numpy(np.stack(columns, axis=1))
+    """Make each chunk's coefficients of its feature's number and its own; int64 `[4, sum(chunks)]`."""
+    # No generator of random numbers is bound to give the same ones in its next version.
+    digests = b"".join(
+        hashlib.sha256(f"{feature} {chunk}".encode()).digest()
+        for feature, count in enumerate(chunks)
+        for chunk in range(count)
+    )
+    salts = np.frombuffer(digests, "<u8").reshape(-1, _COEFFICIENTS).T
+    # The first one is not 0, which would lower the polynomial's degree.
+    lowest = np.array([[1], [0], [0], [0]], dtype=np.uint64)
+    return torch.from_numpy((salts % (_PRIME - lowest) + lowest).astype(np.int64))

@@ -46,6 +46,10 @@ def test_each_item_but_the_first_follows_another_once_an_epoch(
     assert followers == sorted(item for history in histories for item in history[1:])
     pairs = {pair for history in histories for pair in pairwise(history)}
     assert {pair for window in cut for pair in pairwise(window)} == pairs
+    begins = np.concatenate([batch.begins for batch in batches.epoch(0)])
+    firsts = np.concatenate([batch.items[:, 0] for batch in batches.epoch(0)])
+    # Each history begins once, in the window of its first item.
+    assert sorted(firsts[begins]) == [history[0] for history in histories if history]
     # A user of one item teaches what to answer to an empty history.
     assert {history[0] for history in histories if len(history) == 1} <= {window[0] for window in cut}
 

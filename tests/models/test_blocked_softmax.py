@@ -220,3 +220,13 @@ def test_pairs_of_equal_ids_are_all_found() -> None:
         for row, column in zip(*module._Equals(rows, columns).places(first, last), strict=True):
             found.add((int(row) + first, int(column)))
     assert found == {(0, 1), (0, 2), (1, 0), (1, 4), (2, 1), (2, 2)}
+
+
+def test_ids_may_be_a_column_of_a_table() -> None:
+    queries, candidates = embeddings(4, 4)
+    ids = torch.tensor([[3, 9], [1, 9], [3, 9], [5, 9]])
+    strided, plain = (
+        in_batch_softmax(queries, candidates, candidate_ids=items, query_ids=users)
+        for items, users in (ids.unbind(1), ids.T.contiguous())
+    )
+    torch.testing.assert_close(strided, plain)

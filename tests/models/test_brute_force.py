@@ -1,5 +1,6 @@
 """The index in memory against a reference in plain Python, and against TFRS 0.7.7."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,24 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tests.models.differences import different
 from tests.models.golden import cases, load
 from torchtowers.models.brute_force import BruteForce
 from torchtowers.models.index import ExactIndex, Index, TopK
 from torchtowers.models.streaming import Streaming
 
 # What TFRS does and we don't, with what stands in its place below.
-DIFFERENT = {
-    "topk_bruteforce_exclusions_k_plus_e_gt_n_raises": "raises; ours gives a shorter answer",
-    "topk_bruteforce_k_gt_n_raises": "raises; ours gives all candidates",
-    "topk_exclusions_exhausted_returns_excluded": "excluded items come back; ours gives a shorter answer",
-    "topk_exclusions_large_scores": "a penalty of 1e5 is no mask; ours never gives an excluded item",
-    "topk_exclusions_on_temporary_raises": "a tf.function lets go of its layer; ours may be temporary",
-    "topk_not_indexed_raises": "raises; ours takes the candidates at once, so there is no such state",
-    "topk_streaming_no_incomplete_raises": "raises on demand; ours takes batches of any size",
-}
+DIFFERENT = set(different("topk_"))
 RAISING_TOO = "topk_index_shape_raises"
 QUERY_MODEL = "topk_bruteforce_query_model"
-SEARCHES = sorted(set(cases("topk_")) - DIFFERENT.keys() - {RAISING_TOO, QUERY_MODEL})
+SEARCHES = sorted(set(cases("topk_")) - DIFFERENT - {RAISING_TOO, QUERY_MODEL})
 
 
 def made(name: str, candidates: Tensor, ids: Any, batch: int | None) -> Index:
@@ -43,7 +37,7 @@ def assert_found(found: TopK, scores: Tensor, ids: Any) -> None:
 
 
 def test_every_golden_case_is_run_or_named() -> None:
-    assert DIFFERENT.keys() < set(cases("topk_"))
+    assert set(cases("topk_")) > DIFFERENT
     assert len(SEARCHES) == 13
 
 
@@ -118,9 +112,12 @@ def searches(draw: st.DrawFn) -> tuple[Tensor, list[Any], Tensor, int, list[list
     count = draw(st.integers(1, 12))
     candidates = draw(st.lists(st.tuples(small, small), min_size=count, max_size=count))
     queries = draw(st.lists(st.tuples(small, small), max_size=4))
-    names = st.integers(-3, 9) | st.sampled_from(["a", "b", "ä", ""])
-    ids = draw(st.lists(names, min_size=count, max_size=count))
-    exclude = draw(st.lists(st.lists(names, max_size=5), min_size=len(queries), max_size=len(queries)))
+    numbers, texts = st.integers(-3, 9), st.sampled_from(["a", "b", "ä", ""])
+    ids = draw(st.lists(numbers | texts, min_size=count, max_size=count))
+    # Some of them unknown, but none of a kind that no candidate has, which is refused.
+    kinds = set(map(type, ids))
+    known = st.one_of(*(names for names, kind in ((numbers, int), (texts, str)) if kind in kinds))
+    exclude = draw(st.lists(st.lists(known, max_size=5), min_size=len(queries), max_size=len(queries)))
     rows = torch.tensor(queries).reshape(-1, 2)
     return torch.tensor(candidates), ids, rows, draw(st.integers(1, 15)), exclude
 
@@ -168,7 +165,7 @@ def test_places_of_what_is_never_found() -> None:
 
 
 def inclusions(ids: list[Any], queries: int) -> st.SearchStrategy[list[list[Any] | None]]:
-    lists = st.none() | st.lists(st.sampled_from(ids) | st.just("unknown"), max_size=6)
+    lists = st.none() | st.lists(st.sampled_from(ids) | st.just(("unknown",)), max_size=6)
     return st.lists(lists, min_size=queries, max_size=queries)
 
 
@@ -223,7 +220,8 @@ def test_ids_keep_their_type() -> None:
 
 
 @pytest.mark.parametrize(
-    "exclude", [[[7]], torch.tensor([[7]]), [np.array([7])], [[torch.tensor(7)]], [[np.int32(7), 99, "no"]]]
+    "exclude",
+    [[[7]], torch.tensor([[7]]), [np.array([7])], [[torch.tensor(7)]], [[np.int32(7), 99, ("no",)]]],
 )
 def test_exclusions_may_be_arrays(exclude: Any) -> None:
     found = BruteForce(torch.tensor([[2.0], [1.0]]), [7, 8]).search(torch.ones(1, 1), 2, exclude)
@@ -255,6 +253,47 @@ def test_what_does_not_fit_is_refused() -> None:
         BruteForce(torch.ones(3))
     with pytest.raises(ValueError, match="one-dimensional"):
         BruteForce(torch.ones(3, 2), torch.ones(3, 1))
+
+
+def test_ids_of_another_kind_are_refused(tmp_path: Path) -> None:
+    """They would exclude nothing and find nothing, as integers do among ids that a file gave as text."""
+    index, query = BruteForce(torch.ones(3, 2), ["1", "2", "3"]), torch.ones(1, 2)
+    index.save(tmp_path / "index")
+    for each in (index, BruteForce.load(tmp_path / "index")):
+        for lists in ([[1]], None), (None, [[1]]), (None, [torch.tensor([1])]):
+            with pytest.raises(TypeError, match="are text, got numbers such as 1"):
+                each.search(query, 1, *lists)
+        with pytest.raises(TypeError, match="are text, got numbers such as 1"):
+            each.places(query, torch.tensor([1]))
+        with pytest.raises(TypeError, match="are text, got numbers such as 1"):
+            each.update(query, [1])
+        with pytest.raises(TypeError, match="are text, got numbers such as 1"):
+            each.remove([1])
+        assert each.search(query, 3, [[]], [None]).ids.tolist() == [["1", "2", "3"]]
+    assert BruteForce(torch.empty(0, 2)).search(query, 1, [["a"]]).pairs() == [[]]
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("other", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_queries_and_candidates_may_be_of_different_types(kind: torch.dtype, other: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    queries = torch.randn(9, 16, generator=generator).to(kind)
+    candidates = torch.randn(2000, 16, generator=generator).to(other)
+    expected = (queries.double() @ candidates.double().T).topk(20)
+    index = BruteForce(candidates)
+    found = index.search(queries, 20)
+    assert found.scores.dtype == (torch.float64 if torch.float64 in (kind, other) else torch.float32)
+    assert found.ids.tolist() == expected.indices.tolist(), "half precision would have made ties"
+    torch.testing.assert_close(found.scores.double(), expected.values, rtol=1e-5, atol=1e-5)
+    for place in (0, 19):
+        places, _ = index.places(queries, expected.indices[:, place])
+        assert places.tolist() == [place] * 9
+
+
+def test_places_among_half_precision_scores_are_exact_beyond_256() -> None:
+    index = BruteForce(torch.ones(700, 1).bfloat16())
+    place, last = index.places(torch.ones(1, 1).bfloat16(), [600])
+    assert (place.tolist(), last.tolist()) == ([600], [699])
 
 
 def test_index_takes_no_part_in_gradients() -> None:

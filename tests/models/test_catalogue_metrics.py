@@ -210,3 +210,20 @@ def test_what_does_not_fit_is_refused() -> None:
             metric.update(torch.ones(1, 3), [[1]], [[item]])
     with pytest.raises(ValueError, match="different numbers of at least 1"):
         CatalogueMetrics(ks=(0,))
+    for strange in ("1", 1.0, True):
+        with pytest.raises(TypeError, match=f"the column of its score, an integer, got {strange!r}"):
+            metric.update(torch.ones(1, 3), [[strange]])
+        with pytest.raises(TypeError, match=f"an integer, got {strange!r}"):
+            metric.update(torch.ones(1, 3), [[1]], [[0, strange]])
+
+
+def test_ids_of_another_kind_than_the_indexs_are_refused() -> None:
+    rows, query = torch.tensor([[1.0], [2.0]]), torch.ones(1, 1)
+    for index in (BruteForce(rows, ["1", "2"]), Streaming([(["1", "2"], rows)])):
+        metric = CatalogueMetrics(index)
+        with pytest.raises(TypeError, match="are text, got numbers such as 1"):
+            metric.update(query, [[1]])
+        with pytest.raises(TypeError, match="are text, got numbers such as 2"):
+            metric.update(query, [["1"]], [[2]])
+        metric.update(query, [[]], [[]])
+        assert metric.users == 0

@@ -1,5 +1,8 @@
 """Candidates that are added, removed and updated, in both indexes that can change, against a dictionary."""
 
+import copy
+import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +116,83 @@ def test_saved_and_loaded_it_is_the_same(
     assert {path.name: path.read_bytes() for path in (tmp_path / "index").iterdir()} == files
 
 
+@pytest.mark.parametrize("kind", [BruteForce, Faiss])
+def test_mapped_it_can_be_saved_and_copied(kind: type[Changing], tmp_path: Path) -> None:
+    truth = {"a": [1.0, 2.0], "b": [3.0, 4.0], "c": [0.0, -1.0]}
+    made(kind, torch.tensor(list(truth.values())), list(truth)).save(tmp_path / "first")
+    mapped = kind.load(tmp_path / "first")
+    mapped.save(tmp_path / "second")
+    copies = [copy.deepcopy(mapped), pickle.loads(pickle.dumps(mapped))]
+    assert_holds(mapped, truth)
+    shutil.rmtree(tmp_path / "first")
+    for mmap in (True, False):
+        index = kind.load(tmp_path / "second", mmap=mmap)
+        assert_holds(index, truth)
+        copies.append(index)
+    for index in copies:
+        index.remove(["a"])
+        index.add(torch.tensor([[7.0, 7.0]]), ["d"])
+        assert_holds(index, {"b": truth["b"], "c": truth["c"], "d": [7.0, 7.0]})
+        assert index.search(torch.ones(1, 2), 2, include=[["d", "b"]]).pairs() == [[("d", 14.0), ("b", 7.0)]]
+
+
+@pytest.mark.parametrize("kind", [BruteForce, Faiss])
+@pytest.mark.parametrize("change", ["made", "loaded", "add", "remove", "update"])
+def test_after_inference_mode_it_can_still_be_changed(
+    kind: type[Changing], change: str, tmp_path: Path
+) -> None:
+    truth = {name: [float(name), 1.0] for name in range(5)}
+    made(kind, torch.tensor(list(truth.values())), list(truth)).save(tmp_path / "index")
+    row = [9.0, -9.0]
+    with torch.inference_mode():
+        index = kind.load(tmp_path / "index", mmap=False)
+        if change != "loaded":
+            index = made(kind, torch.tensor(list(truth.values())), list(truth))
+        if change == "add":
+            index.add(torch.tensor([row]), [5])
+            truth[5] = row
+        elif change == "remove":
+            index.remove([0])
+            del truth[0]
+        elif change == "update":
+            index.update(torch.tensor([row]), [1])
+            truth[1] = row
+    index.update(torch.tensor([[7.0, 3.0]]), [2])
+    index.remove([3])
+    index.add(torch.tensor([[6.0, 3.0], [5.0, 3.0]]), [6, 7])
+    del truth[3]
+    assert_holds(index, truth | {2: [7.0, 3.0], 6: [6.0, 3.0], 7: [5.0, 3.0]})
+
+
+@pytest.mark.parametrize("kind", [BruteForce, Faiss])
+def test_an_error_leaves_it_as_it_was(kind: type[Changing]) -> None:
+    truth = {"a": [1.0, 2.0], "b": [3.0, 4.0]}
+    index = made(kind, torch.tensor(list(truth.values())), list(truth))
+    for change, name in ((index.add, "c"), (index.update, "a")):
+        with pytest.raises(NotImplementedError, match="meta tensor"):
+            change(torch.ones(1, 2, device="meta"), [name])
+        assert_holds(index, truth)
+    index.add(torch.ones(1, 2), ["c"])
+    assert_holds(index, truth | {"c": [1.0, 1.0]})
+
+
+def test_an_error_of_faiss_leaves_it_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = {"a": [1.0, 2.0], "b": [3.0, 4.0]}
+    index = Faiss(torch.tensor(list(truth.values())), list(truth), lists=2, probes=2)
+
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(index._file, "add", fail)
+        patch.setattr(index._file, "remove", fail)
+        with pytest.raises(MemoryError):
+            index.add(torch.ones(1, 2), ["c"])
+        with pytest.raises(MemoryError):
+            index.remove(["a"])
+    assert_holds(index, truth)
+
+
 def test_mapped_candidates_are_pages_of_the_file(tmp_path: Path) -> None:
     candidates = torch.randn(100_000, 16)
     BruteForce(candidates).save(tmp_path / "exact")
@@ -121,6 +201,7 @@ def test_mapped_candidates_are_pages_of_the_file(tmp_path: Path) -> None:
     query = torch.ones(1, 16)
     assert exact.search(query, 5).pairs() == BruteForce(candidates).search(query, 5).pairs()
     assert lists.search(query, 5).scores.isfinite().all()
+    lists.save(tmp_path / "more")
     maps = Path("/proc/self/smaps").read_text()
     for path in (tmp_path / "exact" / "embeddings.npy", tmp_path / "lists" / "lists.faiss"):
         (entry,) = [part for part in maps.split("VmFlags") if str(path) in part]

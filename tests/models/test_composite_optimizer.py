@@ -86,3 +86,13 @@ def test_without_a_schedule_a_learning_rate_may_be_set() -> None:
     weight.grad = torch.ones(1)
     optimizer.step()
     assert weight == 0.5
+
+
+def test_a_group_added_later_follows_the_schedule_too() -> None:
+    first, second = torch.nn.Parameter(torch.ones(1)), torch.nn.Parameter(torch.ones(1))
+    optimizer = CompositeOptimizer([torch.optim.SGD([first], lr=1.0)], schedule=lambda step: 0.5)
+    optimizer.optimizers[0].add_param_group({"params": [second], "lr": 4.0})
+    first.grad = second.grad = torch.ones(1)
+    for _ in range(2):
+        optimizer.step()
+    assert [first.item(), second.item()] == [0.0, -3.0]

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from torchtowers.models.brute_force import BruteForce
 from torchtowers.models.coverage import CatalogueCoverage
 
 
@@ -33,6 +34,16 @@ def test_nothing_counted_is_nothing_covered() -> None:
     metric.update(torch.empty(0, 10, dtype=torch.int64))
     metric.update(torch.full((1, 10), -1))
     assert figures(metric) == {"coverage@10": 0.0, "gini@10": 0.0}
+
+
+def test_what_an_index_found_counts_as_its_rows_do() -> None:
+    index = BruteForce(torch.tensor([[1.0], [3.0], [2.0]]), ["a", "b", "c"])
+    found = index.search(torch.ones(2, 1), 2, exclude=[["b"], ["a", "c"]])
+    by_id, by_row = CatalogueCoverage(3, (1, 2), ids=index.ids), CatalogueCoverage(3, (1, 2))
+    by_id.update(found)
+    by_row.update(torch.tensor([[2, 0], [1, -1]]))
+    assert figures(by_id) == figures(by_row)
+    assert by_id.clone().compute() == by_id.compute()
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -105,6 +105,12 @@ def test_a_low_rank_has_one_bias_and_may_have_none() -> None:
     assert "linear.bias" not in dict(Cross(4, projection_dim=2, use_bias=False).named_parameters())
 
 
+@pytest.mark.parametrize("value", [nn.Tanh, "tanh", torch.tanh])
+def test_an_activation_that_is_no_module_is_refused(value: Any) -> None:
+    with pytest.raises(TypeError, match=r"a module, such as nn.Tanh\(\), got"):
+        Cross(3, preactivation=value)
+
+
 def test_errors_carry_both_numbers() -> None:
     with pytest.raises(ValueError, match="widths of 5, got x0 of 5 and x of 7"):
         Cross(5)(torch.ones(12, 5), torch.ones(12, 7))

@@ -95,3 +95,19 @@ def test_what_does_not_fit_is_refused() -> None:
             CrossBatchMemory(*settings)
     with pytest.raises(ValueError, match="got -1"):
         CrossBatchMemory(2, 3, warm_up=-1)
+
+
+def test_probabilities_come_with_each_batch_or_with_none() -> None:
+    embeddings, ids, probability = batch(1)
+    without, with_them = CrossBatchMemory(4, 3, warm_up=9), CrossBatchMemory(4, 3)
+    without(embeddings, ids)
+    with_them(embeddings, ids, probability)
+    restored = CrossBatchMemory(4, 3)
+    restored.load_state_dict(without.state_dict())
+    for memory in (without, restored):
+        with pytest.raises(ValueError, match=r"a batch with candidate_sampling.* follows batches without"):
+            memory(embeddings, ids, probability)
+        assert memory(embeddings, ids).candidate_sampling_probability is None
+    with pytest.raises(ValueError, match=r"a batch without candidate_sampling.* follows batches with "):
+        with_them(embeddings, ids)
+    assert with_them.eval()(embeddings, ids).candidate_sampling_probability is None

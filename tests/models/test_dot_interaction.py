@@ -60,6 +60,37 @@ def test_the_gradient_is_that_of_finite_differences(self_interaction: bool) -> N
     assert torch.autograd.gradcheck(DotInteraction(self_interaction=self_interaction), stacked)
 
 
+@pytest.mark.parametrize("self_interaction", [False, True])
+def test_second_derivatives_are_those_of_finite_differences(self_interaction: bool) -> None:
+    stacked = torch.randn(2, 4, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(DotInteraction(self_interaction=self_interaction), stacked)
+
+
+@pytest.mark.parametrize("self_interaction", [False, True])
+def test_a_penalty_of_the_gradient_counts(self_interaction: bool) -> None:
+    x = torch.tensor([[[1.0, 3.0], [0.0, 2.0]]], requires_grad=True)
+    (gradient,) = torch.autograd.grad(
+        DotInteraction(self_interaction=self_interaction)(x).sum(), x, create_graph=True
+    )
+    gradient.square().sum().backward()  # type: ignore[no-untyped-call]
+    # The products' sum is x'Ax / 2, so that the gradient is Ax, and that of its square 2 AAx.
+    a = torch.tensor([[2.0, 1.0], [1.0, 2.0]] if self_interaction else [[0.0, 1.0], [1.0, 0.0]])
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad[0], 2 * a @ a @ x.detach()[0])
+
+
+def test_functional_transforms_agree() -> None:
+    layer, stacked = DotInteraction(), torch.randn(5, 2, 3, 4)
+    wanted = stacked.clone().requires_grad_()
+    torch.stack([layer(each) for each in wanted]).sum().backward()  # type: ignore[no-untyped-call]
+    torch.testing.assert_close(torch.vmap(layer)(stacked), torch.stack([layer(each) for each in stacked]))
+    for vectorized in (torch.func.grad, lambda function: torch.vmap(torch.func.grad(function))):
+        given = stacked[0] if vectorized is torch.func.grad else stacked
+        gradient = vectorized(lambda each: layer(each).sum())(given)
+        assert wanted.grad is not None
+        torch.testing.assert_close(gradient, wanted.grad[0] if given.dim() == 3 else wanted.grad)
+
+
 def test_it_trains_under_autocast() -> None:
     stacked = torch.randn(2, 4, 3, requires_grad=True)
     with torch.autocast("cpu", torch.bfloat16):

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -48,6 +50,21 @@ def test_figures_by_hand() -> None:
     # Lists of two: items 3 and 1; seen excluded items 2 and 1, included 0 and 2.
     assert figures["coverage@2"] == pytest.approx(3 / 4)
     assert figures["coverage@2/seen_included"] == 1
+
+
+def test_what_comes_twice_is_two_interactions_and_one_relevant_item() -> None:
+    once, twice = interactions((0, 3), (0, 0), (1, 2)), interactions((0, 3), (1, 2), (0, 0), (0, 3))
+    settings: dict[str, Any] = {"accuracy_at": (1,), "ranking_at": (1, 2)}
+    single, repeated = (evaluate(SCORER, test, interactions((1, 0)), **settings) for test in (once, twice))
+    assert repeated.pop("top_1_accuracy") == pytest.approx(3 / 4)
+    assert repeated.pop("top_1_accuracy/seen_included") == pytest.approx(2 / 4)
+    assert repeated == {name: single[name] for name in repeated}
+    assert repeated["recall@1/seen_included"] == pytest.approx((1 / 2 + 0) / 2)
+
+
+def test_without_interactions_there_is_no_figure() -> None:
+    with pytest.raises(TrainingError, match="no interactions to measure by"):
+        evaluate(SCORER, interactions(), interactions((0, 3)))
 
 
 def test_an_interaction_that_is_seen_too_is_never_found() -> None:

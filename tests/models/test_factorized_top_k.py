@@ -12,6 +12,7 @@ from torch import Tensor
 
 from torchtowers.models.brute_force import BruteForce
 from torchtowers.models.factorized_top_k import FactorizedTopK
+from torchtowers.models.faiss_index import Faiss
 from torchtowers.models.index import Ids, Index, TopK
 from torchtowers.models.streaming import Streaming
 
@@ -22,6 +23,10 @@ def figures(metric: FactorizedTopK) -> Tensor:
 
 def batches(candidates: Tensor, ids: Any, size: int) -> list[tuple[Any, Tensor]]:
     return [(ids[f : f + size], candidates[f : f + size]) for f in range(0, len(ids), size)]
+
+
+def streamed(candidates: Tensor, ids: Any) -> Streaming:
+    return Streaming(batches(candidates, ids, 1))
 
 
 def close(actual: Tensor, expected: Tensor) -> None:
@@ -187,6 +192,45 @@ def test_the_index_may_lie_on_another_device(source: Any) -> None:
     assert elsewhere.compute() == {"top_1_accuracy": 1.0}
 
 
+def test_to_moves_the_counts_and_leaves_the_index() -> None:
+    index = BruteForce(torch.ones(3, 2))
+    metric = FactorizedTopK(index).to("meta")
+    assert metric.hits.is_meta
+    assert metric.index is index
+    assert not index.candidates.is_meta
+    assert FactorizedTopK(index.to("meta")).index.candidates.is_meta  # type: ignore[attr-defined]
+
+
+def test_candidates_may_be_embeddings_alone() -> None:
+    """TFRS takes a dataset of them."""
+    rows = torch.tensor([[1.0], [3.0], [2.0]])
+    parts = [rows[:2], rows[2:]]
+    for candidates in (rows, torch.nn.Parameter(rows), parts, lambda: iter(parts)):
+        for own in ((None, [1, 2]), (rows[1:], None)):
+            metric = FactorizedTopK(candidates, ks=(1, 2))
+            metric.update(torch.ones(2, 1), *own)
+            assert figures(metric).tolist() == [0.5, 1.0]
+    with pytest.raises(ValueError, match=r"\[candidates, dim\], got \[3\]"):
+        FactorizedTopK(rows[:, 0])
+    with pytest.raises(TypeError, match="got a list of list, list"):
+        FactorizedTopK([[[1.0], [2.0]]]).update(rows, rows)  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("names", [["1", "2"], ["1", "1"]])
+@pytest.mark.parametrize(
+    "make", [lambda rows, ids: BruteForce(rows, ids), lambda rows, ids: [(ids, rows)], Faiss, streamed]
+)
+def test_ids_of_another_kind_are_refused_and_not_counted_as_misses(make: Any, names: list[str]) -> None:
+    if make is Faiss and names[0] == names[1]:
+        names = ["1", "3"]
+    metric = FactorizedTopK(make(torch.eye(2), names), ks=(1,))
+    for wrong in (torch.tensor([1, 2]), [b"1", b"2"]):
+        with pytest.raises(TypeError, match=r"the candidates' ids are text, got (numbers|bytes) such as"):
+            metric.update(torch.eye(2), None, wrong)
+    metric.update(torch.eye(2), None, names)
+    assert metric.weight == 2
+
+
 @pytest.mark.parametrize("ids", [["a", "b"], ["a", "a"]])
 def test_an_unknown_id_is_no_hit_where_k_is_beyond_all(ids: list[str]) -> None:
     metric = FactorizedTopK(BruteForce(torch.tensor([[1.0], [2.0]]), ids), ks=(1, 5))
@@ -202,9 +246,11 @@ def test_half_precision_is_measured_alike() -> None:
         half, whole = FactorizedTopK(BruteForce(candidates)), FactorizedTopK(BruteForce(candidates.float()))
         half.update(queries, own, ids)
         whole.update(queries.float(), own.float(), ids)
-        if ids is None:
-            close(figures(half), figures(whole))
+        close(figures(half), figures(whole))
         assert 0 < figures(half)[1] < 1
+        mixed = FactorizedTopK(BruteForce(candidates.float()))
+        mixed.update(queries, own, ids)
+        close(figures(mixed), figures(whole))
 
 
 def test_nothing_is_kept_for_gradients() -> None:

@@ -28,7 +28,10 @@ def test_exclusions_and_inclusions_are_true_however_few_lists_are_read(
     case: tuple[Tensor, list[Any], Tensor, int, list[list[Any]]], lists: int, data: st.DataObject
 ) -> None:
     candidates, ids, queries, k, exclude = case
-    names = list(range(len(ids))) if len(set(ids)) < len(ids) else ids
+    names = ids
+    if len(set(ids)) < len(ids):
+        names = list(range(len(ids)))
+        exclude = [[name for name in own if type(name) is int] for own in exclude]
     index = Faiss(candidates, names, lists=min(lists, len(names)), probes=1)
     found = index.search(queries, k, exclude)
     every = reference(candidates, names, queries, len(names), exclude)
@@ -114,10 +117,21 @@ def test_a_query_that_is_not_finite_gets_nothing() -> None:
     assert index.recall.value == 1
 
 
-def test_answers_have_the_queries_type() -> None:
-    found = Faiss(torch.eye(2)).search(torch.eye(2, dtype=torch.float64), 1)
-    assert found.scores.dtype == torch.float64
-    assert found.ids.tolist() == [[0], [1]]
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_queries_may_be_of_any_type_and_scores_are_whole(dtype: torch.dtype) -> None:
+    found = Faiss(400 * torch.eye(2)).search(400 * torch.eye(2, dtype=dtype), 1)
+    assert found.scores.dtype == torch.float32
+    assert found.pairs() == [[(0, 160000.0)], [(1, 160000.0)]], "more than float16 has"
+
+
+def test_sample_queries_are_the_index_s_own() -> None:
+    queries = clustered(20) + 1
+    index = Faiss(clustered(2000), lists=40, probes=1, sample_queries=queries)
+    before = index.recall
+    assert 0 < before.value < 1
+    queries.zero_()
+    index.probes = 1
+    assert index.recall == before
 
 
 @pytest.mark.parametrize(
@@ -130,6 +144,7 @@ def test_answers_have_the_queries_type() -> None:
         ({"ids": ["a", "b", "a"]}, "'a' are given twice"),
         ({"ids": ["a"]}, "3 candidates and 1 ids"),
         ({"sample_queries": torch.ones(1, 3)}, r"\[queries, 2\], got \[1, 3\]"),
+        ({"sample_queries": torch.ones(0, 2)}, "sample queries, got none: leave them out"),
         ({"k": 0}, "k has to be at least 1, got 0"),
         ({"candidates": torch.tensor([[torch.nan]])}, "have to be finite"),
         ({"candidates": torch.empty(0, 2)}, "got none: use BruteForce"),
@@ -145,3 +160,15 @@ def test_without_faiss_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(__import__("sys").modules, "faiss", None)
     with pytest.raises(ImportError, match=r"pip install 'torchtowers\[faiss\]'"):
         Faiss(torch.ones(3, 2))
+
+
+def test_ids_of_another_kind_are_refused() -> None:
+    index, query = Faiss(torch.eye(3), ["1", "2", "3"]), torch.ones(1, 3)
+    for lists in ([[1]], None), (None, [[1]]):
+        with pytest.raises(TypeError, match="are text, got numbers such as 1"):
+            index.search(query, 1, *lists)
+    with pytest.raises(TypeError, match="are text, got numbers such as 1"):
+        index.update(query, [1])
+    with pytest.raises(TypeError, match="are text, got numbers such as 1"):
+        index.remove([1])
+    assert sorted(index.search(query, 3, [[]], [None]).ids[0].tolist()) == ["1", "2", "3"]

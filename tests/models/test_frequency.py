@@ -75,3 +75,12 @@ def test_a_resumed_estimator_goes_on_where_it_was() -> None:
 def test_settings_of_no_use_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"(have|has) to be"):
         StreamingFrequency(**settings)  # type: ignore[arg-type]
+
+
+def test_an_item_is_the_same_in_every_type_of_integer() -> None:
+    frequency = StreamingFrequency(1000)
+    items = torch.arange(50)
+    for _ in range(2):
+        frequency.update(items.int())
+    assert (frequency.probability(items) > 0.011).all()
+    assert torch.equal(frequency.probability(items.int()), frequency.probability(items))

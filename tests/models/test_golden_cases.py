@@ -17,7 +17,7 @@ CONSTANTS = {
     if isinstance(node, ast.Constant) and isinstance(node.value, str)
 }
 PREFIXES = tuple(
-    constant.value
+    str(constant.value)
     for path in Path(__file__).parent.glob("test_*.py")
     for call in ast.walk(ast.parse(path.read_text()))
     if isinstance(call, ast.Call) and getattr(call.func, "attr", getattr(call.func, "id", "")) == "cases"

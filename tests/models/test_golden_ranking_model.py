@@ -6,6 +6,7 @@ import torchmetrics
 from torch import Tensor, nn
 from torchmetrics.classification import BinaryAccuracy, BinaryAUROC
 
+from tests.models.differences import different
 from tests.models.golden import FOLDER, Case, assert_close, cases, load
 from torchtowers.data.ranking_batch import RankingBatch
 from torchtowers.models.cross import Cross
@@ -19,13 +20,8 @@ from torchtowers.models.stacked_embedding import StackedEmbedding
 
 CASES = cases("ranking_model_")
 
-FAILS = "TFRS fails on weights [batch] beside its flat predictions"
 # Deliberately different, each with a test of its own below: why.
-DIFFERENT = {
-    "ranking_model_dcn_sample_weight_raises": FAILS,
-    "ranking_model_dlrm_no_concat_sample_weight_raises": FAILS,
-    "ranking_model_dlrm_sample_weight_raises": FAILS,
-}
+DIFFERENT = different("ranking_model_")
 
 
 def crosses(network: CrossNetwork) -> list[Cross]:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torchmetrics import MeanMetric
 
+from tests.models.differences import different
 from tests.models.golden import FOLDER, assert_close, cases, load
 from torchtowers.models.in_batch_logits import in_batch_logits
 from torchtowers.models.losses import correct_sampling, mine_hard_negatives, remove_accidental_hits
@@ -24,10 +25,7 @@ LOSSES: dict[str, dict[str, Any]] = {
     },
 }
 # Deliberately different, each with a test of its own below: why.
-DIFFERENT = {
-    "retrieval_rah_string_ids": "ids are integers here; strings are numbered by the vocabulary",
-    "retrieval_rah_without_ids_raises": "raises with a text of our own",
-}
+DIFFERENT = different("retrieval_")
 # These come with metrics, of which `test_factorized_top_k.py` takes the one over all candidates.
 WITH_METRICS = cases("retrieval_metrics_")
 CASES = [name for name in cases("retrieval_") if name not in WITH_METRICS]

@@ -77,3 +77,6 @@ def test_settings_of_no_use_are_refused() -> None:
         in_batch_softmax(QUERIES, QUERIES[:1])
     with pytest.raises(ValueError, match='reduction is "median"'):
         in_batch_softmax(QUERIES, QUERIES, reduction="median")
+    for temperature in (0.0, -1.0, math.nan):
+        with pytest.raises(ValueError, match=f"temperature is {temperature}; give a number above 0"):
+            in_batch_softmax(QUERIES, QUERIES, temperature=temperature)

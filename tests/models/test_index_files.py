@@ -1,6 +1,7 @@
 """An index's files are checked wholly before they are trusted."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,30 @@ def test_damaged_lists_are_found_and_named(tmp_path: Path) -> None:
     header(tmp_path / "index", probes=0)
     with pytest.raises(ValueError, match="has numbers that can't be"):
         Faiss.load(tmp_path / "index")
+
+
+def test_lists_without_vectors_are_refused(tmp_path: Path) -> None:
+    """faiss writes mapped lists as a reference, and would end the process at the first search."""
+    faiss = pytest.importorskip("faiss")
+    Faiss(torch.randn(500, 4)).save(tmp_path / "index")
+    lists = str(tmp_path / "index" / "lists.faiss")
+    faiss.write_index(faiss.read_index(lists, faiss.IO_FLAG_MMAP), lists)
+    with pytest.raises(ValueError, match="refers to vectors in another file: save the index anew"):
+        Faiss.load(tmp_path / "index")
+    with pytest.raises(ValueError, match=r"lists\.faiss can't be read"):
+        Faiss.load(tmp_path / "index", mmap=False)
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o077, 0o700), (0o027, 0o750), (0o002, 0o775)])
+def test_the_umask_says_who_may_read(umask: int, mode: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        Faiss(torch.eye(2)).save(tmp_path / "index")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "index").stat().st_mode & 0o777 == mode
+    for path in (tmp_path / "index").iterdir():
+        assert path.stat().st_mode & 0o777 == mode & 0o666
 
 
 def test_nothing_is_left_after_a_mistake_and_nothing_written_over(folder: Path) -> None:

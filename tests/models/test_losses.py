@@ -62,3 +62,15 @@ def test_ids_of_another_number_are_refused() -> None:
         remove_accidental_hits(torch.zeros(2, 2), torch.tensor([1, 2, 3]))
     with pytest.raises(ValueError, match=r"query_ids has shape \[3\]"):
         remove_duplicate_queries(torch.zeros(2, 3), torch.tensor([1, 2, 3]))
+
+
+def test_hard_negatives_are_mined_along_the_last_dimension_of_any_rank() -> None:
+    logits = torch.tensor([[3.0, 1.0, 2.0], [0.0, 5.0, 4.0]])
+    labels = torch.tensor([[0, 1, 0], [1, 0, 0]])
+    mined, marks = mine_hard_negatives(logits, labels, 1)
+    assert mined.tolist() == [[1.0, 3.0], [0.0, 5.0]]
+    deep = mine_hard_negatives(logits[:, None].expand(2, 4, 3), labels[:, None].expand(2, 4, 3), 1)
+    assert torch.equal(deep[0], mined[:, None].expand(2, 4, 2))
+    assert torch.equal(deep[1], marks[:, None].expand(2, 4, 2))
+    flat = mine_hard_negatives(logits[1], labels[1], 1)
+    assert (flat[0].tolist(), flat[1].tolist()) == ([0.0, 5.0], [1, 0])

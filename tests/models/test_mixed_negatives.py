@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from torchtowers.handlers.encoders import FIRST_TOKEN, TokenEncoder, Vocabulary
 from torchtowers.models.mixed_negatives import MixedNegatives, mixed_probability
 from torchtowers.models.retrieval import Retrieval
 
@@ -55,3 +56,20 @@ def test_numbers_of_no_use_are_refused() -> None:
         MixedNegatives(0, 4)
     with pytest.raises(ValueError, match="got 4 and 0"):
         MixedNegatives(4, 0)
+
+
+def test_rows_of_an_encoder_without_items_are_never_drawn() -> None:
+    encoder = TokenEncoder(Vocabulary(["a", "b", "c"]))
+    items = torch.from_numpy(encoder.encode(["a", "b", "c"])).tolist()
+    negatives = MixedNegatives(encoder.size, 200, first=FIRST_TOKEN)
+    assert sorted(set(negatives.draw().tolist())) == items
+    # 2 of 202 come by the batch's probability, 200 evenly from 3 items.
+    mixed = negatives.probability(torch.tensor([0.5, 0.5, 0.0]), batch=2)
+    torch.testing.assert_close(mixed, (torch.tensor([1.0, 1.0, 0.0]) + 200 / 3) / 202)
+    assert float(mixed.sum()) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("first", [-1, 5, 7])
+def test_a_first_row_outside_of_the_table_is_refused(first: int) -> None:
+    with pytest.raises(ValueError, match=f"one of the rows 0 to 4, got {first}"):
+        MixedNegatives(5, 2, first=first)

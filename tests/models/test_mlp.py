@@ -64,6 +64,14 @@ def test_there_may_be_no_biases() -> None:
     assert all(linear.bias is None for linear in linears(MLP(4, [3, 2], use_bias=False)))
 
 
+@pytest.mark.parametrize("name", ["activation", "final_activation"])
+@pytest.mark.parametrize("value", [nn.ReLU(), "relu", torch.relu, torch.nn.functional.relu, lambda: "relu"])
+def test_what_makes_no_activation_is_refused(name: str, value: Any) -> None:
+    for units in ([1], [2, 1]):
+        with pytest.raises(TypeError, match=rf"^{name} has to make a module .* without brackets, got "):
+            MLP(4, units, **{name: value})
+
+
 def test_errors_carry_the_numbers() -> None:
     with pytest.raises(ValueError, match="units is empty"):
         MLP(4, [])

@@ -90,6 +90,11 @@ def test_each_task_alone_learns_its_own_loss_only() -> None:
     assert rating[0] > 0.97 * before[0]
 
 
+def test_losses_that_do_not_reduce_are_not_summed_unnoticed() -> None:
+    model = built(ranking=Ranking(MeanSquaredError(reduction="none")))
+    assert model.compute_loss(pairs()).shape == (256,)
+
+
 class Untouched(nn.Module):
     def forward(self, *_: object, **__: object) -> Tensor:
         raise AssertionError("a task of weight 0 was computed")

@@ -47,3 +47,6 @@ def test_labels_all_alike_give_no_figure() -> None:
 def test_shapes_that_do_not_match_are_refused() -> None:
     with pytest.raises(ValueError, match="need the same shape"):
         NormalizedEntropy().update(torch.ones(2), torch.ones(3))
+    for weights in (torch.ones(2), torch.ones(1), torch.ones(1, 3), torch.tensor(1.0)):
+        with pytest.raises(ValueError, match=r"sample_weight has to be \[3\] or \[3, 1\]"):
+            NormalizedEntropy().update(torch.ones(3), torch.ones(3), weights)

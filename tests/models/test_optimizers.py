@@ -5,11 +5,13 @@ import torch
 
 from tests.tiny import tiny_config
 from torchtowers.data.batches import Batches
+from torchtowers.models.clippy_adagrad import ClippyAdagrad
 from torchtowers.models.embed_reduce import EmbedReduce
 from torchtowers.models.embeddings import ListEmbedding, TokenEmbedding
 from torchtowers.models.experiment import Trained, build_model
 from torchtowers.models.lazy_adam import LazyAdam
 from torchtowers.models.optimizers import EmbeddingOptimizer, build_optimizer, split_parameters
+from torchtowers.models.row_optimizer import RowOptimizer
 from torchtowers.models.row_wise_adagrad import RowWiseAdagrad
 from torchtowers.models.sparse_adagrad import SparseAdagrad
 
@@ -81,3 +83,13 @@ def test_what_says_sparse_and_is_dense_is_learnt_all_the_same() -> None:
     before = table.weight.detach().clone()
     optimizer.step()
     torch.testing.assert_close(table.weight.detach(), before - 0.1)
+
+
+@pytest.mark.parametrize("optimizer", [LazyAdam, SparseAdagrad, RowWiseAdagrad, ClippyAdagrad])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_tables_of_half_precision_are_refused(optimizer: type[RowOptimizer], dtype: torch.dtype) -> None:
+    half = torch.nn.Parameter(torch.zeros(2, 3, dtype=dtype))
+    with pytest.raises(ValueError, match=f"a parameter is {dtype}, .*keep the weights in float32"):
+        optimizer([half])  # type: ignore[call-arg]
+    for full in (torch.float32, torch.float64):
+        optimizer([torch.nn.Parameter(torch.zeros(2, 3, dtype=full))])  # type: ignore[call-arg]

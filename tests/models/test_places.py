@@ -1,5 +1,7 @@
 """Places of items among scores and among what was found, worked out by hand and by a slow reference."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,9 @@ from hypothesis import strategies as st
 
 from torchtowers.models import places
 from torchtowers.models.brute_force import BruteForce
-from torchtowers.models.places import NOWHERE, check_ks, count, places_by_score, places_found
+from torchtowers.models.index import Index, id_array
+from torchtowers.models.places import NOWHERE, check_found, check_ks, count, places_by_score, places_found
+from torchtowers.models.streaming import Streaming
 
 
 def test_ranks_by_hand() -> None:
@@ -71,3 +75,32 @@ def test_ks_are_checked() -> None:
         with pytest.raises(ValueError, match="different numbers of at least 1"):
             check_ks(ks)
     check_ks((5, 1))
+
+
+def test_comparisons_may_go_to_a_workspace() -> None:
+    scores, work = torch.arange(600).bfloat16()[None], torch.empty(1, 600)
+    before = scores.clone()
+    assert count(torch.ge, scores, scores[:, 1:2], work).tolist() == [599]
+    assert torch.equal(scores, before)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_looked_for_ids_are_of_a_kind_that_the_index_has(streamed: bool) -> None:
+    candidates, query = torch.tensor([[2.0], [1.0]]), torch.ones(1, 1)
+
+    def check(names: list[Any], wanted: list[Any]) -> None:
+        index: Index = Streaming([(names, candidates)]) if streamed else BruteForce(candidates, names)
+        check_found(index, query, index.search(query, 1), id_array(wanted))
+
+    for names, wanted in ((["1", "2"], [1]), ([1, 2], ["1"]), ([1, 2], [1, "1"])):
+        with pytest.raises(TypeError, match="give ids of the type"):
+            check(names, wanted)
+    # The best is a text, though the index has numbers too.
+    check(["1", 2], [2])
+    check(["1", "2"], ["3"])
+    check(["1", "2"], [])
+
+
+def test_without_candidates_no_kind_is_wrong() -> None:
+    index = BruteForce(torch.ones(0, 1))
+    check_found(index, torch.ones(1, 1), index.search(torch.ones(1, 1), 1), id_array(["a"]))

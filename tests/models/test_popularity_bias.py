@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from torchtowers.models.brute_force import BruteForce
 from torchtowers.models.popularity_bias import PopularityBias
 
 
@@ -28,6 +29,16 @@ def test_nothing_counted_is_0() -> None:
     metric = PopularityBias(torch.tensor([3, 1]))
     metric.update(torch.full((2, 3), -1))
     assert figures(metric) == {"popularity_bias@10": 0.0}
+
+
+def test_what_an_index_found_counts_as_its_rows_do() -> None:
+    index = BruteForce(torch.tensor([[1.0], [3.0], [2.0]]), ["a", "b", "c"])
+    found = index.search(torch.ones(2, 1), 2, exclude=[["b"], ["a", "c"]])
+    popularity = torch.tensor([5, 1, 2])
+    by_id, by_row = PopularityBias(popularity, (1, 2), ids=index.ids), PopularityBias(popularity, (1, 2))
+    by_id.update(found)
+    by_row.update(torch.tensor([[2, 0], [1, -1]]))
+    assert figures(by_id) == figures(by_row)
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torchmetrics.classification import BinaryAUROC
 
 from tests.models import golden
+from tests.models.differences import different
 from torchtowers.models.listwise_losses import ListMLELoss, list_mle_loss
 from torchtowers.models.pairwise_losses import PairwiseHingeLoss, pairwise_hinge_loss
 from torchtowers.models.pointwise_losses import (
@@ -22,17 +23,7 @@ from torchtowers.models.ranking import Ranking
 
 CASES = golden.cases("ranking_task_")
 
-COLLAPSED = "Keras takes the examples of a 1-D batch for the outputs of one example and averages them first"
-FAILS = "TFRS fails on 1-D weights of 1-D predictions"
-NOT_REPRODUCED = {
-    "ranking_task_bce_sum_flat": COLLAPSED,
-    "ranking_task_mse_none_flat": COLLAPSED,
-    "ranking_task_bce_logits_flat_sw_raises": FAILS,
-    "ranking_task_bce_sum_flat_sw_raises": FAILS,
-    "ranking_task_default_bce_flat_sw_raises": FAILS,
-    "ranking_task_mse_flat_sw_raises": FAILS,
-    "ranking_task_mse_none_flat_sw_raises": FAILS,
-}
+DIFFERENT = different("ranking_task_")
 # torchmetrics' BinaryAUROC takes no weights.
 AUC_DIFFERENT = ["ranking_task_default_bce_col_sw"]
 
@@ -55,10 +46,10 @@ def close(actual: Tensor | None, expected: Any) -> None:
 
 def test_cases_are_there() -> None:
     assert len(CASES) == 20
-    assert set(CASES) >= set(NOT_REPRODUCED)
+    assert set(CASES) >= set(DIFFERENT)
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name not in NOT_REPRODUCED])
+@pytest.mark.parametrize("name", [name for name in CASES if name not in DIFFERENT])
 def test_loss_and_gradient_are_those_of_tfrs(name: str) -> None:
     case = golden.load(name)
     predictions = case.inputs["predictions"].requires_grad_()
@@ -72,7 +63,7 @@ def test_loss_and_gradient_are_those_of_tfrs(name: str) -> None:
     close(predictions.grad, case.outputs["grad_predictions"])
 
 
-@pytest.mark.parametrize("name", [name for name in NOT_REPRODUCED if name.endswith("_flat")])
+@pytest.mark.parametrize("name", [name for name in DIFFERENT if name.endswith("_flat")])
 def test_a_flat_batch_sums_and_keeps_its_examples(name: str) -> None:
     case = golden.load(name)
     predictions = case.inputs["predictions"].requires_grad_()
@@ -84,7 +75,7 @@ def test_a_flat_batch_sums_and_keeps_its_examples(name: str) -> None:
     close(predictions.grad, case.outputs["grad_predictions"] * 8)
 
 
-@pytest.mark.parametrize("name", [name for name in NOT_REPRODUCED if name.endswith("_raises")])
+@pytest.mark.parametrize("name", [name for name in DIFFERENT if name.endswith("_raises")])
 def test_flat_weights_give_what_columns_give(name: str) -> None:
     case = golden.load(name)
     assert case.raises
@@ -108,7 +99,7 @@ def test_the_metrics_of_tfrs_are_torchmetrics(name: str) -> None:
     weights = case.inputs.get("sample_weight")
     loss = Ranking(golden_loss(case))(labels, predictions, weights)
     # TFRS has averaged the examples of these already.
-    loss_mean = loss.sum() / 8 if name in NOT_REPRODUCED else loss.mean()
+    loss_mean = loss.sum() / 8 if name in DIFFERENT else loss.mean()
     weights = torch.ones(()) if weights is None else weights
     expected = {key: value for key, value in case.outputs.items() if key not in ("loss", "grad_predictions")}
     means = {

@@ -2,6 +2,7 @@
 
 import io
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import onnxruntime
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torchtowers.data.ranking_batch import RankingBatch
 from torchtowers.models.dcn import build_dcn
 from torchtowers.models.dlrm import build_dlrm
-from torchtowers.models.pointwise_losses import MeanSquaredError
+from torchtowers.models.pointwise_losses import BinaryCrossentropy, MeanSquaredError
 from torchtowers.models.ranking import Ranking
 from torchtowers.models.ranking_model import RankingModel
 
@@ -135,3 +136,17 @@ def exported(model: RankingModel) -> onnxruntime.InferenceSession:
         )
     assert program is not None
     return onnxruntime.InferenceSession(program.model_proto.SerializeToString())
+
+
+@pytest.mark.parametrize("build", [build_dlrm, build_dcn])
+def test_only_logits_of_a_probability_go_through_the_sigmoid(build: Callable[..., RankingModel]) -> None:
+    for task in (None, Ranking(BinaryCrossentropy(from_logits=True))):
+        assert isinstance(build(SIZES, task=task).activation, nn.Sigmoid)
+    rated = build(SIZES, task=Ranking(MeanSquaredError()))
+    assert isinstance(rated.activation, nn.Identity)
+    given = features(5, dense=False)
+    assert torch.equal(rated(given), rated.score(given))
+    asked = build(SIZES, task=Ranking(MeanSquaredError()), activation=nn.Softplus())
+    assert torch.equal(asked(given), nn.functional.softplus(asked.score(given)))
+    with pytest.raises(ValueError, match="the task takes probabilities, and gets scores"):
+        build(SIZES, task=Ranking())

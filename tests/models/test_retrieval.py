@@ -29,6 +29,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "hard": {"num_hard_negatives": 3, "reduction": "mean"},
     "none": {"reduction": "none"},
     "module": {"loss": Smoothed()},
+    "own": {"loss": nn.CrossEntropyLoss(reduction="none"), "temperature": 0.5},
     "function": {"loss": smoothed, "num_hard_negatives": 2},
 }
 
@@ -77,7 +78,7 @@ class OfBatch(nn.Module):
         return loss
 
 
-@pytest.mark.parametrize("name", ["all", "hard", "none"])
+@pytest.mark.parametrize("name", ["all", "hard", "none", "own"])
 def test_onnx_is_equal_to_eager(name: str) -> None:
     # A batch may have fewer hard negatives than are wanted.
     task = OfBatch(Retrieval(**SETTINGS[name])).eval()
@@ -125,3 +126,37 @@ def test_a_user_who_comes_twice_is_no_negative_of_its_own() -> None:
     # Without the option the ids change nothing, as with the candidates'.
     kept = Retrieval(reduction="none")(zeros, zeros, query_ids=users, candidate_ids=users)
     torch.testing.assert_close(kept, torch.full((3,), 3.0).log())
+
+
+@pytest.mark.parametrize("loss", [torch.nn.CrossEntropyLoss(), F.cross_entropy])
+def test_a_loss_that_reduces_itself_is_refused(loss: Any) -> None:
+    for queries in (1, 3):
+        batch = torch.ones(queries, 2)
+        for task in (Retrieval(loss=loss), torch.jit.script(Retrieval(loss=Reducing()))):
+            with pytest.raises(Exception, match=rf"one number a query, \[{queries}\], got \[\].*'none'"):
+                task(batch, batch)
+            with pytest.raises(Exception, match=r"got \[\]"):
+                task(batch, batch, torch.ones(queries))
+
+
+def test_a_loss_of_another_shape_is_refused() -> None:
+    def whole(logits: Tensor, positives: Tensor) -> Tensor:
+        return logits
+
+    with pytest.raises(ValueError, match=r"\[2\], got \[2, 2\]"):
+        Retrieval(loss=whole)(torch.ones(2, 3), torch.ones(2, 3))
+
+
+class Reducing(torch.nn.Module):
+    def forward(self, logits: Tensor, positives: Tensor) -> Tensor:
+        return F.cross_entropy(logits, positives)
+
+
+def test_what_is_no_tensor_is_refused() -> None:
+    task, rows = Retrieval(remove_accidental_hits=True, remove_duplicate_queries=True), torch.ones(2, 3)
+    for name in ("candidate_ids", "query_ids"):
+        with pytest.raises(TypeError, match=f"{name} has to be a tensor, got a list; ids are an int64"):
+            task(rows, rows, **{name: ["a", "b"]})
+    for name in ("sample_weight", "candidate_sampling_probability", "score_mask"):
+        with pytest.raises(TypeError, match=f"{name} has to be a tensor, got a list$"):
+            task(rows, rows, **{name: [0.5, 0.5]})

@@ -49,17 +49,53 @@ def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
     run = Run(tmp_path / "nothing")
     for ask, said in (
         (run.config, "is not a run"),
-        (run.metrics, "torchtowers evaluate"),
-        (run.load_checkpoint, "has no checkpoint: train anew"),
+        (run.metrics, r"holds no metrics\.json: save them first$"),
+        (run.load_checkpoint, "has no checkpoint: train anew instead of resuming$"),
+        (
+            lambda: run.load_model(torch.nn.Linear(1, 1)),
+            r"holds no model\.safetensors yet: fit a model there",
+        ),
     ):
         with pytest.raises(RunError, match=said):
             ask()
+    assert not run.folder.exists()
+
+
+def test_a_run_of_train_is_told_its_commands(tmp_path: Path, trained: Trained) -> None:
+    run = Run(tmp_path / "run")
+    run.begin(trained.config, {})
+    for ask, said in (
+        (run.metrics, "evaluate it with torchtowers evaluate"),
+        (run.load_checkpoint, "has no checkpoint: train anew with --overwrite"),
+        (lambda: run.load_model(trained.model), "train further with torchtowers train --resume"),
+    ):
+        with pytest.raises(RunError, match=said):
+            ask()
+
+
+def test_a_model_alone_is_a_finished_run(tmp_path: Path) -> None:
+    run, model = Run(tmp_path / "made" / "run"), torch.nn.Linear(2, 1)
+    run.save_model(model)
+    assert run.is_finished
+    assert not run.exists
+    with pytest.raises(RunError, match="is finished: there is nothing to resume"):
+        run.load_checkpoint()
+    with pytest.raises(RunError, match=r"does not fit the model that was given: missing: .*bias"):
+        run.load_model(torch.nn.Linear(2, 1, bias=False))
+    run.save_checkpoint({"one": torch.ones(1)}, {"epoch": "1"})
+    assert not run.is_finished
+    assert run.load_checkpoint()[1] == {"epoch": "1"}
+    run.drop_results()
+    assert not run.model_path.exists()
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path, trained: Trained) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RunError, match="can't be written"):
         Run(tmp_path / "file" / "run").begin(trained.config, {})
+    for folder in ("file", "file/run"):
+        with pytest.raises(RunError, match=r"model\.safetensors can't be written"):
+            Run(tmp_path / folder).save_model(trained.model)
 
 
 FULL_DISK = """

@@ -147,3 +147,9 @@ def test_a_module_is_its_function_and_scripts(
     if module is SampledSoftmax:
         drawn = (None, None, torch.rand(2), torch.rand(2, 4))
         torch.testing.assert_close(scripted(*given[:2], *drawn), function(*given[:2], *drawn, **settings))
+
+
+def test_a_temperature_of_no_use_is_refused_at_once() -> None:
+    for temperature in (0.0, -1.0, math.nan):
+        with pytest.raises(ValueError, match=f"temperature is {temperature}; give a number above 0"):
+            SampledSoftmax(temperature=temperature)

@@ -15,6 +15,8 @@ def test_learning_rates_rise_and_fall() -> None:
     assert factors[10:] == sorted(factors[10:], reverse=True)
     assert 0.2 < factors[99] < 0.22
     assert schedule(100) == pytest.approx(0.2)
+    # Never below, where it would end in steps backwards.
+    assert schedule(1000) == pytest.approx(0.2)
 
 
 def test_by_default_nothing_changes() -> None:

@@ -39,12 +39,13 @@ def seed() -> None:
     torch.manual_seed(0)
 
 
-def batch_of(items: list[list[int]], negatives: list[int]) -> SequenceBatch:
+def batch_of(items: list[list[int]], negatives: list[int], begins: list[bool] | None = None) -> SequenceBatch:
     return SequenceBatch(
         np.array(items),
         np.full(np.shape(items), 0.2, dtype=np.float32),
         np.array(negatives),
         np.linspace(0.1, 0.3, len(negatives), dtype=np.float32),
+        np.array([True] * len(items) if begins is None else begins),
     )
 
 
@@ -91,6 +92,11 @@ def test_towers_with_tables_of_their_own_are_refused() -> None:
     query = HistoryTower(one, GRUEncoder(2, hidden=2), history="history")
     with pytest.raises(ValueError, match="different tables"):
         SequentialTwoTower(query, IdTower(other, key="item_id"))
+    strange: Any = torch.nn.Linear(2, 2)
+    with pytest.raises(ValueError, match="an IdTower of one table, got Linear and IdTower"):
+        SequentialTwoTower(strange, IdTower(one, key="item_id"))
+    with pytest.raises(ValueError, match="got HistoryTower and Linear"):
+        SequentialTwoTower(query, strange)
 
 
 @torch.inference_mode()
@@ -109,6 +115,43 @@ def test_the_loss_is_the_mean_of_the_next_items_sampled_softmax(build: Build) ->
             losses.append(expected_loss(model, query, item, batch))
     assert len(losses) == 6
     assert float(model.compute_loss(batch)) == pytest.approx(sum(losses) / 6, abs=1e-5)
+
+
+@pytest.mark.parametrize("build", BUILDERS)
+def test_the_first_item_of_a_part_from_the_middle_is_not_learnt(build: Build) -> None:
+    model = build(12, **NAMES, dim=8).eval()
+    negatives = [5, 6, 7, 6]
+    batch = batch_of([[4, 7, 5], [9, 3, 0]], negatives, begins=[False, True])
+    with torch.inference_mode():
+        losses = [
+            expected_loss(model, model.query_tower({"history": torch.tensor([known])})[0], item, batch)
+            for known, item in (([4], 7), ([4, 7], 5), ([0], 9), ([9], 3))
+        ]
+    assert model.compute_loss(batch).item() == pytest.approx(sum(losses) / 4, abs=1e-5)
+    model.compute_loss(batch_of([[4, 7, 5]], negatives, begins=[False])).backward()  # type: ignore[no-untyped-call]
+    empty = model.query_tower.empty.grad
+    assert empty is not None
+    assert (empty == 0).all()
+
+
+def test_histories_longer_than_the_encoder_sees_are_not_learnt_from() -> None:
+    model = build_sasrec(12, **NAMES, dim=8, max_length=2)
+    model.compute_loss(batch_of([[4, 7, 5]], [3]))
+    with pytest.raises(ValueError, match="from the 3 before it, but the encoder sees 2"):
+        model.compute_loss(batch_of([[4, 7, 5, 6]], [3]))
+    # In an answer the last items count, also while training.
+    assert model.query_tower({"history": torch.tensor([[4, 7, 5, 6]])}).shape == (1, 8)
+
+
+@pytest.mark.parametrize("build", BUILDERS)
+def test_histories_of_no_length_are_empty(build: Build) -> None:
+    tower = build(9, **NAMES, dim=8).eval().query_tower
+    with torch.no_grad():
+        tower.empty.normal_()
+    histories = torch.zeros(3, 0, dtype=torch.int64)
+    for called in (tower, torch.jit.script(tower)):
+        assert torch.equal(called({"history": histories}), tower.empty.expand(3, -1))
+        assert called({"history": histories[:0]}).shape == (0, 8)
 
 
 def expected_loss(model: SequentialTwoTower, query: Tensor, item: int, batch: SequenceBatch) -> float:

@@ -78,3 +78,13 @@ def test_small_gradients_are_left_alone() -> None:
 
 def test_without_gradients_the_norm_is_0() -> None:
     assert clip_gradient_norm([Parameter(torch.ones(2))], 1.0) == 0.0
+
+
+def test_double_precision_stays_double() -> None:
+    double, single = (Parameter(torch.zeros(1, dtype=each)) for each in (torch.float64, torch.float32))
+    double.grad, single.grad = torch.tensor([3.0 + 1e-12], dtype=torch.float64), torch.tensor([4.0])
+    norm = clip_gradient_norm([single, double], 1.0)
+    assert norm.dtype == torch.float64
+    assert norm.item() == pytest.approx(5.0, abs=1e-11)
+    assert single.grad.item() == pytest.approx(0.8, rel=1e-6)
+    assert clip_gradient_norm([double], 9.0).item() == double.grad.item()

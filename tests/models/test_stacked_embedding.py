@@ -1,6 +1,7 @@
 """Stacked tables against tables of their own, lists against averages worked out by hand."""
 
 import io
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from torchtowers.models.embed_reduce import Combiner
+from torchtowers.models.errors import RunError
+from torchtowers.models.run import Run
 from torchtowers.models.stacked_embedding import StackedEmbedding
 
 SIZES = {"user": 4, "age": 3, "genres": 5}
@@ -118,3 +121,25 @@ def test_errors_say_what_came() -> None:
         StackedEmbedding({"a": 0}, 2)
     with pytest.raises(ValueError, match="combiner must be one of mean, sum, sqrtn, got 'max'"):
         StackedEmbedding({"a": 1}, 2, combiner="max")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("sizes", [{"a": 5, "b": 3}, {"a": 3, "c": 5}, {"a": 8}])
+def test_a_state_of_other_features_is_refused_though_its_rows_are_as_many(
+    sizes: dict[str, int], tmp_path: Path
+) -> None:
+    trained, same, other = (StackedEmbedding(each, 2) for each in ({"a": 3, "b": 5}, {"b": 5, "a": 3}, sizes))
+    model = torch.nn.Sequential(trained)
+    run = Run(tmp_path)
+    run.save_model(model)
+    for load in (
+        lambda into: into.load_state_dict(model.state_dict()),
+        lambda into: run.load_model(into),
+    ):
+        load(torch.nn.Sequential(same))
+        assert torch.equal(same.table("b"), trained.table("b"))
+        before = other.weight.detach().clone()
+        with pytest.raises(
+            (RuntimeError, RunError), match=r'0.weight is of the features {"a": 3, "b": 5}, but'
+        ):
+            load(torch.nn.Sequential(other))
+        assert torch.equal(other.weight, before)

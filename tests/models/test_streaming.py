@@ -68,6 +68,23 @@ def test_ids_are_found_among_those_forgotten(monkeypatch: pytest.MonkeyPatch) ->
     torch.testing.assert_close(found.scores, expected.scores)
 
 
+def test_types_are_put_together_as_they_come() -> None:
+    parts = [torch.randn(9000, 4).bfloat16(), torch.randn(9000, 4), torch.randn(9000, 4).double()]
+    queries = torch.randn(300, 4).half()
+    for count, dtype in ((1, torch.float32), (2, torch.float32), (3, torch.float64)):
+        found = Streaming(parts[:count]).search(queries, 7)
+        exact = (queries.double() @ torch.cat([part.double() for part in parts[:count]]).T).topk(7)
+        assert found.scores.dtype == dtype
+        assert found.ids.tolist() == exact.indices.tolist()
+        torch.testing.assert_close(found.scores.double(), exact.values, rtol=1e-5, atol=1e-5)
+
+
+def test_batches_of_another_width_are_refused() -> None:
+    index = Streaming([torch.ones(2, 3), torch.ones(1, 2)])
+    with pytest.raises(ValueError, match=r"have to be \[rows, 3\] as the first, got \[1, 2\]"):
+        index.search(torch.ones(1, 3), 1)
+
+
 def test_an_iterator_is_refused() -> None:
     with pytest.raises(TypeError, match="a generator, which can be read only once"):
         Streaming((None, torch.ones(1, 1)) for _ in range(3))
@@ -75,6 +92,42 @@ def test_an_iterator_is_refused() -> None:
 
 def test_no_batches_give_empty_answers() -> None:
     assert Streaming([]).search(torch.ones(2, 1), 3, [["a"], []]).pairs() == [[], []]
+
+
+def test_embeddings_alone_are_numbered() -> None:
+    """TFRS's datasets of candidates give them so."""
+    rows = torch.tensor([[1.0], [5.0], [3.0]])
+    index = Streaming([rows[:2], rows[2:]])
+    assert index.search(torch.ones(1, 1), 3, [[2]]).pairs() == [[(1, 5.0), (0, 1.0)]]
+    with pytest.raises(TypeError, match=r"one tensor \[3, 1\]: use BruteForce"):
+        Streaming(rows)
+
+
+@pytest.mark.parametrize(
+    ("batch", "what"),
+    [
+        ([[1.0]], "list of list"),
+        ((torch.ones(1, 1), ["a"]), "tuple of Tensor, list"),
+        ((["a"], torch.ones(1, 1), 3), "tuple of list, Tensor, int"),
+        ((), "tuple of nothing"),
+        ("ab", "str"),
+    ],
+)
+def test_a_batch_of_another_form_is_refused(batch: Any, what: str) -> None:
+    with pytest.raises(TypeError, match=f"or a pair of ids and embeddings, got a {what}$"):
+        Streaming([batch]).search(torch.ones(1, 1), 1)
+
+
+def test_ids_of_another_kind_than_all_in_the_stream_are_refused() -> None:
+    texts: list[Any] = [(["1", "2"], torch.ones(2, 1)), (["3"], torch.ones(1, 1))]
+    query = torch.ones(1, 1)
+    for lists in ([[1]], None), (None, [[1]]):
+        with pytest.raises(TypeError, match="are text, got numbers such as 1"):
+            Streaming(texts).search(query, 1, *lists)
+    with pytest.raises(TypeError, match="are numbers, got text such as 'a'"):
+        Streaming([query]).search(query, 1, [["a"]])
+    mixed = Streaming([*texts, ([7], torch.ones(1, 1))])
+    assert mixed.search(query, 4, [[7]]).ids[0, :3].tolist() == ["1", "2", "3"]
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -109,7 +109,9 @@ def test_a_finished_run_has_nothing_to_resume(trained: Trained) -> None:
 
 
 def test_a_loss_that_is_not_finite_ends_training_and_says_what_to_change(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"the loss became (nan|inf) in epoch \d.*learning_rate"):
+    with pytest.raises(
+        TrainingError, match=r"the loss became (nan|inf) in epoch \d.*: lower the learning rates"
+    ):
         tiny_trained(
             tmp_path / "run",
             tiny_config(

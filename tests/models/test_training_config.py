@@ -21,6 +21,10 @@ from torchtowers.models.errors import ConfigError
         ),
         ({"early_stopping": {"patience": 1}}, "training.early_stopping.metric: missing; it is needed"),
         (
+            {"early_stopping": {"metric": "loss", "mode": "max"}},
+            "a larger loss is not better: mode min",
+        ),
+        (
             {"early_stopping": {"metric": "loss", "goal": "min"}},
             "training.early_stopping.goal: unknown key, got min; allowed here: metric, patience, mode",
         ),
@@ -38,3 +42,9 @@ def test_options_survive_the_runs_configuration() -> None:
     assert config.training.early_stopping is not None
     assert (config.training.early_stopping.mode, config.training.max_gradient_norm) == ("max", 1.0)
     assert parse_config(config.model_dump(mode="json")) == config
+
+
+def test_a_loss_is_better_when_smaller_without_saying_so() -> None:
+    stopping = tiny_config(training={"early_stopping": {"metric": "loss"}}).training.early_stopping
+    assert stopping is not None
+    assert stopping.mode == "min"

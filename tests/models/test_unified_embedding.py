@@ -1,3 +1,4 @@
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -119,10 +120,23 @@ def test_hashes_spread_as_a_random_function_does(keys: str, buckets: int) -> Non
 
 
 def test_features_added_at_the_end_leave_the_others_hashes_alone() -> None:
-    before = UnifiedEmbedding({"a": 2, "b": 3}, buckets=10, dim=1).coefficients
-    after = UnifiedEmbedding({"a": 2, "b": 3, "c": 1}, buckets=10, dim=1).coefficients
-    assert torch.equal(after[:, :5], before)
-    assert "coefficients" in UnifiedEmbedding({"a": 1}, buckets=10, dim=1).state_dict()
+    before = UnifiedEmbedding({"a": 2, "b": 3}, buckets=10, dim=2, tables=2)
+    after = UnifiedEmbedding({"a": 2, "b": 3, "c": 1}, buckets=10, dim=2, tables=2)
+    assert torch.equal(after.coefficients[:, :5], before.coefficients)
+    after.load_state_dict(before.state_dict())
+    features = {name: torch.tensor([5, 0, 9]) for name in "abc"}
+    for one, other in zip(before(features), after(features), strict=False):
+        assert torch.equal(one, other)
+
+
+def test_salts_are_the_same_for_ever() -> None:
+    embed = UnifiedEmbedding({"a": 2, "b": 1}, buckets=10, dim=1)
+    digest = hashlib.sha256(b"1 0").digest()
+    first = int.from_bytes(digest[:8], "little") % (PRIME - 1) + 1
+    last = int.from_bytes(digest[24:], "little") % PRIME
+    assert embed.coefficients[[0, 3], 2].tolist() == [first, last]
+    # A saved table has the rows of this number.
+    assert first == 1_659_614_290
 
 
 @pytest.mark.parametrize(
