@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from torchtowers.data.batches import Batch
 from torchtowers.data.ranking_batch import RankingBatch
 from torchtowers.models.brute_force import BruteForce
+from torchtowers.models.composite_optimizer import CompositeOptimizer
 from torchtowers.models.dcn import build_dcn
 from torchtowers.models.dlrm import build_dlrm
 from torchtowers.models.embeddings import TokenEmbedding
 from torchtowers.models.factorized_top_k import FactorizedTopK
 from torchtowers.models.id_tower import IdTower
 from torchtowers.models.lazy_adam import LazyAdam
+from torchtowers.models.optimizers import split_parameters
 from torchtowers.models.ranking_model import RankingModel
 from torchtowers.models.retrieval import Retrieval
 from torchtowers.models.sparse_adagrad import SparseAdagrad
@@ -38,7 +40,9 @@ def pairs(users: int, items: int, size: int, count: int) -> list[Batch]:
     return [Batch({"user": user[part]}, {"item": item[part]}, item[part]) for part in parts]
 
 
-def training(model: TwoTower | RankingModel, optimizer: torch.optim.Optimizer, batches: list[Any]) -> Step:
+def training(
+    model: TwoTower | RankingModel, optimizer: torch.optim.Optimizer | CompositeOptimizer, batches: list[Any]
+) -> Step:
     """Give a training step, warmed up."""
     stream = cycle(batches)
 
@@ -140,7 +144,15 @@ def ranking(build: Any) -> Step:
         for first in range(0, count, 4096)
     ]
     model: RankingModel = build(dict.fromkeys(names, 100_000), dense_dim=13)
-    return training(model, SparseAdagrad(model.parameters(), lr=0.01), batches)
+    tables, layers = split_parameters(model)
+    optimizer = CompositeOptimizer(
+        [
+            SparseAdagrad(tables, lr=0.01),
+            # The same numbers for the layers, whose gradients are dense, in one kernel.
+            torch.optim.Adagrad(layers, lr=0.01, initial_accumulator_value=0.1, eps=1e-7, fused=True),
+        ]
+    )
+    return training(model, optimizer, batches)
 
 
 if __name__ == "__main__":
