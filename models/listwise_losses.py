@@ -49,18 +49,38 @@ def list_mle_loss(
     # Half precision has neither the range of the padding nor the digits of a logarithm of sums.
     wide = scores if scores.dtype == torch.float64 else scores.float()
     scores_2d, labels_2d, counts = as_lists(wide, labels, mask)
-    order = torch.argsort(
-        labels_2d.masked_fill(torch.logical_not(counts), -1.0), stable=True, dim=1, descending=True
-    )
-    ignored = torch.logical_not(counts.gather(1, order))
-    logits = scores_2d.gather(1, order) / temperature
-    # Not -inf: the backward of logcumsumexp makes NaN of it where the gradient is 0.
-    padded = logits.masked_fill(ignored, -1e30)
-    normalizers = torch.logcumsumexp(padded.flip(1), 1).flip(1)
-    losses = (normalizers - logits).masked_fill(ignored, 0.0).sum(1)
+    if torch.jit.is_scripting():  # type: ignore[attr-defined]
+        losses = _by_order(scores_2d / temperature, labels_2d, counts)
+    elif torch.onnx.is_in_onnx_export():
+        losses = _by_pairs(scores_2d / temperature, labels_2d, counts)
+    else:
+        losses = _by_order(scores_2d / temperature, labels_2d, counts)
     if sample_weight is not None:
         losses = losses * _list_weights(sample_weight, losses)
     return reduce(losses if scores.dim() == 2 else losses.squeeze(0), reduction)
+
+
+def _by_order(logits: Tensor, labels: Tensor, counts: Tensor) -> Tensor:
+    """Give each list's loss, `[batch]`, from its items in the order of their labels."""
+    order = torch.argsort(
+        labels.masked_fill(torch.logical_not(counts), -1.0), stable=True, dim=1, descending=True
+    )
+    ignored = torch.logical_not(counts.gather(1, order))
+    ordered = logits.gather(1, order)
+    # Not -inf: the backward of logcumsumexp makes NaN of it where the gradient is 0.
+    padded = ordered.masked_fill(ignored, -1e30)
+    normalizers = torch.logcumsumexp(padded.flip(1), 1).flip(1)
+    return (normalizers - ordered).masked_fill(ignored, 0.0).sum(1)
+
+
+def _by_pairs(logits: Tensor, labels: Tensor, counts: Tensor) -> Tensor:
+    """Give the same from pairs, since ONNX has no stable sort and no cumulative sum of exponentials."""
+    place = torch.arange(labels.size(1), device=labels.device)
+    equal = torch.logical_and(labels[:, None, :] == labels[:, :, None], place[None, :] >= place[:, None])
+    behind = torch.logical_or(labels[:, None, :] < labels[:, :, None], equal)
+    behind = torch.logical_and(behind, counts[:, None, :])
+    normalizers = logits[:, None, :].masked_fill(torch.logical_not(behind), -1e30).logsumexp(2)
+    return (normalizers - logits).masked_fill(torch.logical_not(counts), 0.0).sum(1)
 
 
 def _list_weights(sample_weight: Tensor, losses: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 import torchtowers.models
-from tests.models.exportable import EXPORTABLE, NOT_EXPORTED, SCRIPTED_ONLY, VARIANTS
+from tests.models.exportable import EXPORTABLE, NOT_EXPORTED, VARIANTS
 from tests.models.onnx_session import exported
 
 # One first, so that nothing may take a batch of one for a dimension to drop.
@@ -28,8 +28,7 @@ def test_nothing_public_is_left_out() -> None:
             value = getattr(module, name)
             if inspect.isclass(value) and issubclass(value, nn.Module) and not issubclass(value, Metric):
                 public.add(name)
-    assert public == EXPORTABLE.keys() | SCRIPTED_ONLY.keys() | NOT_EXPORTED.keys()
-    assert SCRIPTED_ONLY.keys() <= VARIANTS.keys()
+    assert public == EXPORTABLE.keys() | NOT_EXPORTED.keys()
 
 
 @pytest.mark.parametrize("name", EXPORTABLE)
