@@ -187,7 +187,7 @@ class _Best:
 
 
 def _score(block: Tensor, queries: Tensor, out: Tensor) -> None:
-    """Write the scores `[rows, queries]`: in this order, and with queries laid out so, the product is fastest."""
+    """Write the scores `[rows, queries]`; so laid out and in this order, the product is fastest."""
     columns = queries.T.contiguous()
     each = len(block) // _PARTS
     if len(queries) > 1 or not each:
