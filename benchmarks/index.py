@@ -10,10 +10,7 @@ Printed are medians over the rounds and their ratio; for approximate searches al
     benchmarks/index.py --json > index.json
 """
 
-import argparse
-import json
 import os
-import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
@@ -22,9 +19,9 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from index_data import K, clustered
-from machine import describe_machine
 from numpy.typing import NDArray
 from side import Side, peer_python, take_turns
+from table import Figures, print_table
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ def recall(found: NDArray[np.int64]) -> float:
     return float(np.mean([np.isin(true, rows).mean() for true, rows in zip(truth(), found, strict=True)]))
 
 
-def measure(name: str, rounds: int) -> dict[str, float | str | None]:
+def measure(name: str, rounds: int) -> Figures:
     """Run one work on both sides."""
     work = WORKS[name]
     recalls: dict[str, float | None] = {"ours_recall": None, "tfrs_recall": None}
@@ -101,7 +98,7 @@ def measure(name: str, rounds: int) -> dict[str, float | str | None]:
     }
 
 
-def row(figures: dict[str, float | str | None]) -> str:
+def row(figures: Figures) -> str:
     """Give a row of the table."""
     f = {key: value for key, value in figures.items() if value is not None}
     times = f"{f['ours_seconds'] * 1e3:.2f} | {f['tfrs_seconds'] * 1e3:.2f}"
@@ -111,31 +108,7 @@ def row(figures: dict[str, float | str | None]) -> str:
     return f"| {f['title']} | {times} | {f['ratio']:.1f} | {wanted} | {limit} | {recalls} |"
 
 
-def main() -> None:
-    """Print the table, a row as soon as it is there."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--work", choices=WORKS, action="append", help="only this one; may be repeated")
-    parser.add_argument("--rounds", type=int, default=9, help="of each side (default 9)")
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    options = parser.parse_args()
-    if options.rounds < 1:
-        parser.error(f"--rounds has to be at least 1, got {options.rounds}")
-    all_figures = []
-    if not options.json:
-        print(describe_machine(), end="\n\n")
-        print("| search | ours, ms | TFRS, ms | ratio | to reach | of reading once | recall: ours | TFRS |")
-        print("|---|---|---|---|---|---|---|---|", flush=True)
-    for name in options.work or WORKS:
-        print(f"measuring {name}", file=sys.stderr)
-        figures = measure(name, options.rounds)
-        all_figures.append(figures)
-        if not options.json:
-            print(row(figures), flush=True)
-    if options.json:
-        print(json.dumps({"machine": describe_machine(), "works": all_figures}, indent=1))
-
+HEADER = "| search | ours, ms | TFRS, ms | ratio | to reach | of reading once | recall: ours | TFRS |"
 
 if __name__ == "__main__":
-    main()
+    print_table(__doc__, WORKS, HEADER, measure, row, rounds=9)

@@ -10,15 +10,11 @@ products take alone. The first call makes benchmarks/.peer (2 GB).
     benchmarks/train.py --json > train.json
 """
 
-import argparse
-import json
-import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
 
-from machine import describe_machine
 from side import Side, peer_python, take_turns
+from table import Figures, print_table
 
 
 @dataclass(frozen=True)
@@ -70,7 +66,7 @@ WORKS = {
 }
 
 
-def measure(name: str, rounds: int) -> dict[str, float | str | None]:
+def measure(name: str, rounds: int) -> Figures:
     """Run one work on both sides."""
     work = WORKS[name]
     with ExitStack() as stack:
@@ -97,7 +93,7 @@ def measure(name: str, rounds: int) -> dict[str, float | str | None]:
     }
 
 
-def row(figures: dict[str, Any]) -> str:
+def row(figures: Figures) -> str:
     """Give a row of the table."""
     f = figures
     speeds = f"{f['ours_per_second']:,.0f} | {f['tfrs_per_second']:,.0f} | {f['ratio']:.1f}"
@@ -109,34 +105,10 @@ def row(figures: dict[str, Any]) -> str:
     return f"| {f['title']} | {speeds} | {wanted} | {products} | {theirs} | {memory} |"
 
 
-def main() -> None:
-    """Print the table, a row as soon as it is there."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--work", choices=WORKS, action="append", help="only this one; may be repeated")
-    parser.add_argument("--rounds", type=int, default=7, help="of each side (default 7)")
-    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
-    options = parser.parse_args()
-    if options.rounds < 1:
-        parser.error(f"--rounds has to be at least 1, got {options.rounds}")
-    all_figures = []
-    if not options.json:
-        print(describe_machine(), end="\n\n")
-        print(
-            "| work | ours, examples/s | TFRS | ratio | to reach | ours / its matrix products | TFRS / these "
-            "| ours, GB | TFRS, GB |"
-        )
-        print("|---" * 9 + "|", flush=True)
-    for name in options.work or WORKS:
-        print(f"measuring {name}", file=sys.stderr)
-        figures = measure(name, options.rounds)
-        all_figures.append(figures)
-        if not options.json:
-            print(row(figures), flush=True)
-    if options.json:
-        print(json.dumps({"machine": describe_machine(), "works": all_figures}, indent=1))
-
+HEADER = (
+    "| work | ours, examples/s | TFRS | ratio | to reach | ours / its matrix products | TFRS / these "
+    "| ours, GB | TFRS, GB |"
+)
 
 if __name__ == "__main__":
-    main()
+    print_table(__doc__, WORKS, HEADER, measure, row, rounds=7)
