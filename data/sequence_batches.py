@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from torchtowers.data.errors import DataError
 from torchtowers.data.ragged import Ragged
+from torchtowers.data.shuffled_batches import ShuffledBatches
 from torchtowers.handlers.encoders import FIRST_TOKEN
 
 __all__ = ["SequenceBatch", "SequenceBatches"]
@@ -33,7 +34,7 @@ class SequenceBatch:
     begins: NDArray[np.bool_]
 
 
-class SequenceBatches:
+class SequenceBatches(ShuffledBatches[SequenceBatch]):
     """Histories cut into windows, shuffled anew each epoch by the seed and the epoch's number.
 
     A window holds an item, and up to `max_length` items that follow it and are to be predicted. Windows are
@@ -75,32 +76,21 @@ class SequenceBatches:
             raise ValueError(f"power must not be negative, got {power}")
         _check_indices(histories.values, size)
         self._windows, self._begins = _cut(histories, max_length)
-        self._size = min(batch_size, len(self._windows))
-        self._seed = seed
+        super().__init__(len(self._windows), batch_size, seed)
         self._negatives = negatives
         weights = np.bincount(histories.values, minlength=size).astype(np.float64) ** power
         weights[:FIRST_TOKEN] = 0.0
-        self._probability = weights / weights.sum()
-        self._cumulated = np.cumsum(self._probability)
-
-    def __len__(self) -> int:
-        """Batches an epoch; the last one may hold fewer windows."""
-        return -(-len(self._windows) // self._size)
-
-    @property
-    def batch_size(self) -> int:
-        """Windows a batch."""
-        return self._size
+        probability = weights / weights.sum()
+        self._cumulated = np.cumsum(probability)
+        self._probability = probability.astype(np.float32)
 
     def epoch(self, number: int, first: int = 0) -> Iterator[SequenceBatch]:
         """Give an epoch's batches, from batch `first` on."""
-        order = np.random.default_rng([self._seed, number]).permutation(len(self._windows))
-        for step in range(first, len(self)):
-            rows = order[step * self._size : (step + 1) * self._size]
+        probability = self._probability
+        for step, rows in self.steps(number, first):
             items = self._windows.take(rows)
             # Of a step's own generator, so that an epoch goes on from any step as it would have.
             negatives = self._sample(np.random.default_rng([self._seed, number, step]))
-            probability = self._probability.astype(np.float32)
             yield SequenceBatch(
                 items, probability[items], negatives, probability[negatives], self._begins[rows]
             )

@@ -14,6 +14,8 @@ T = TypeVar("T")
 class ShuffledBatches(Generic[T]):
     """Gives each epoch's batches, the same ones at each call; override `take`.
 
+    Where a batch depends on its step too, override `epoch`, with `steps`.
+
     Args:
         rows: Number of examples.
         batch_size: Rows a batch; all of them where there are fewer.
@@ -55,9 +57,14 @@ class ShuffledBatches(Generic[T]):
 
     def epoch(self, number: int, first: int = 0) -> Iterator[T]:
         """Give an epoch's batches, from batch `first` on."""
+        for _, rows in self.steps(number, first):
+            yield self.take(rows)
+
+    def steps(self, number: int, first: int = 0) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        """Give an epoch's steps, from step `first` on, each with its rows, int64 `[batch]`."""
         order = np.random.default_rng([self._seed, number]).permutation(self._rows)
         for step in range(first, len(self)):
-            yield self.take(order[step * self._size : (step + 1) * self._size])
+            yield step, order[step * self._size : (step + 1) * self._size]
 
     def take(self, rows: NDArray[np.int64]) -> T:
         """Make a batch of some rows, int64 `[batch]`."""
