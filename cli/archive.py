@@ -32,6 +32,12 @@ def add(commands: Any) -> None:
     build.add_argument(
         "--max-k", type=int, default=10_000, help="the largest k that may be asked for (10000)"
     )
+    build.add_argument(
+        "--max-candidates",
+        type=int,
+        default=10_000,
+        help="the most candidates that a row may have ranked (10000)",
+    )
     build.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="where workers run (cpu)")
     build.add_argument("--json", action="store_true", help="print the result for machines")
     build.set_defaults(run=_build)
@@ -54,6 +60,7 @@ def _build(arguments: argparse.Namespace) -> int:
             max_batch_delay=arguments.max_batch_delay,
             device=arguments.device,
             max_k=arguments.max_k,
+            max_candidates=arguments.max_candidates,
         ),
         force=arguments.force,
     )

@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 __all__ = ["add_command", "log", "print_error", "print_json", "print_metrics", "print_table"]
@@ -36,31 +36,27 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a result for people; the first column to the left, the others to the right."""
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> None:
+    """Print a result for people; the columns at the places `left` to the left, the others to the right."""
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     for row in (header, *rows):
-        cells = [row[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        cells = [
+            cell.ljust(width) if place in left else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
         print("  ".join(cells).rstrip())
 
 
 def print_metrics(metrics: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print a run's metrics, a line for each figure."""
+    """Print a run's figures of the test part beside the baselines', a line each."""
     if as_json:
         print_json(metrics)
         return
-    test, floor = metrics["test"], metrics["baselines"]["popularity"]
+    test, baselines = metrics["test"], metrics["baselines"]
+    # Those with seen items included are in metrics.json.
     rows = [
-        [
-            name,
-            *(
-                f"{figures[name + suffix]:.4f}"
-                for suffix in ("", "/seen_included")
-                for figures in (test, floor)
-            ),
-        ]
+        [name, *("" if name not in of else f"{of[name]:.4f}" for of in (test, *baselines.values()))]
         for name in test
         if not name.endswith("/seen_included")
     ]
-    print_table(["test", "seen excluded", "popularity", "seen included", "popularity"], rows)
+    print_table(["test", "model", *baselines], rows)

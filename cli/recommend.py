@@ -12,6 +12,7 @@ _EXAMPLES = """
 torchtowers recommend movielens '{"user_id": "196"}' -k 5 --fields title
 torchtowers recommend movielens '{"user_id": "196", "exclude": ["50"]}' --grpc --json
 torchtowers recommend movielens '{"instances": [{"user_id": "196"}, {"user_id": "22"}]}'
+torchtowers recommend ratings '{"user_id": "196", "candidates": ["50", "181"]}'
 """
 
 
@@ -20,7 +21,7 @@ def add(commands: Any) -> None:
     parser = add_command(commands, "recommend", "ask a served model over REST or gRPC", _EXAMPLES)
     parser.add_argument("name", help="the model's name")
     parser.add_argument("body", help="the request, a JSON object")
-    parser.add_argument("-k", type=int, help="how many items")
+    parser.add_argument("-k", type=int, help="how many items; of a ranking model, the best of the candidates")
     parser.add_argument("--fields", nargs="+", metavar="COLUMN", help="item columns to return, such as title")
     parser.add_argument("--exclude-history", action="store_true", help="leave out what the user has seen")
     parser.add_argument("--grpc", action="store_true", help="ask over gRPC rather than REST")

@@ -2,14 +2,16 @@
 
 from torchtowers.data.batches import Batch, Batches
 from torchtowers.data.column_batches import ColumnBatches, PairBatches, RankingBatches, RatedBatches
-from torchtowers.data.dataset import Dataset, Interactions, prepare
+from torchtowers.data.dataset import Dataset, prepare
 from torchtowers.data.errors import DataError
+from torchtowers.data.interactions import Interactions
 from torchtowers.data.listwise import Lists, sample_listwise
 from torchtowers.data.movielens import load_movielens_100k
 from torchtowers.data.ragged import Ragged
 from torchtowers.data.ranking_batch import RankingBatch, RatedBatch
 from torchtowers.data.sequence_batches import SequenceBatch, SequenceBatches
 from torchtowers.data.shuffled_batches import ShuffledBatches
+from torchtowers.data.synthetic import make_shop, write_shop
 from torchtowers.data.tables import Tables
 
 __all__ = [
@@ -31,6 +33,8 @@ __all__ = [
     "ShuffledBatches",
     "Tables",
     "load_movielens_100k",
+    "make_shop",
     "prepare",
     "sample_listwise",
+    "write_shop",
 ]

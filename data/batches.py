@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from torchtowers.data.dataset import Dataset
 from torchtowers.data.shuffled_batches import ShuffledBatches
-from torchtowers.handlers.encoders import FIRST_TOKEN, MISSING
 
 __all__ = ["Batch", "Batches", "parts_of"]
 
@@ -53,14 +52,10 @@ class Batches(ShuffledBatches[Batch]):
 
     def take(self, rows: NDArray[np.int64]) -> Batch:
         """Make a batch of some training pairs, int64 `[batch]`."""
-        dataset = self._dataset
-        users, items = dataset.train.users[rows], dataset.train.items[rows]
-        query = dataset.users.take(users)
-        if dataset.history is not None:
-            # An example whose target is part of its own input teaches the tower to repeat the input.
-            history = query[dataset.history]
-            history[history == items[:, None] + FIRST_TOKEN] = MISSING
-        return Batch(query, dataset.items.take(items), items, self._probability[items], users)
+        chosen = self._dataset.train.take(rows)
+        candidate = self._dataset.items.take(chosen.items)
+        probability = self._probability[chosen.items]
+        return Batch(self._dataset.query(chosen), candidate, chosen.items, probability, chosen.users)
 
 
 def parts_of(items: NDArray[np.int64], count: int = 0) -> NDArray[np.float32]:

@@ -61,8 +61,8 @@ class RankingBatches(ShuffledBatches[RankingBatch]):
     Example:
         >>> import numpy as np
         >>> batches = RankingBatches({"user": np.array([7, 8, 9])}, [1, 0, 1], batch_size=2, seed=0)
-        >>> next(batches.epoch(0))
-        RankingBatch(features={'user': array([9, 7])}, labels=array([1., 1.], dtype=float32), weight=None)
+        >>> next(batches.epoch(0)).features
+        {'user': array([9, 7])}
     """
 
     def __init__(

@@ -1,45 +1,68 @@
-"""What a configuration says of data: which data set, how it is split, how its columns are encoded."""
+"""What a configuration says of data: which data set, and how it is split."""
 
-from typing import Annotated, Literal
+from datetime import date, datetime
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from torchtowers.handlers.request import RESERVED
+from torchtowers.data.section import Section
 
-__all__ = [
-    "BucketsFeature",
-    "DataConfig",
-    "FeatureConfig",
-    "FeaturesConfig",
-    "HistoryFeature",
-    "ListFeature",
-    "Section",
-    "SplitConfig",
-    "TokenFeature",
-    "WordsFeature",
-]
-
-
-class Section(BaseModel):
-    """A part of a configuration: immutable, no unknown keys, no values bent into another type."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+__all__ = ["DataConfig", "SplitConfig"]
 
 
 class DataConfig(Section):
-    """Where the interactions come from.
+    """Where the interactions come from: a named data set, or files.
+
+    A path names a file (`.parquet`, `.csv`, `.tsv`, the latter two also `.gz`), a folder of shards, or a
+    pattern such as `days/2024-*.parquet`.
 
     Args:
         dataset: A named data set; see `torchtowers data fetch --help`.
+        interactions: The path of the interactions.
+        users: The path of the users; without it, they are those of the interactions.
+        items: The path of the items, likewise.
         user: The column of the users' ids.
         item: The column of the items' ids.
+        rating: The interactions' column of labels: ratings, or 1 and 0 for clicks; None if there is none.
+        timestamp: The interactions' column of times; None if there is none.
+        timestamp_unit: Of integers since 1970; None takes seconds.
+        minimum_rating: Interactions rated below this are left out; for retrieval, where what is left counts
+            as liked.
+        duplicates: Of one user and item: `keep` all, or only the `first` or the `last` (by time, where there
+            are times).
         columns: Item columns that are kept beside the index, so that an answer can carry them.
     """
 
-    dataset: Literal["movielens-100k"]
+    dataset: Literal["movielens-100k"] | None = None
+    interactions: str | None = None
+    users: str | None = None
+    items: str | None = None
     user: str = "user_id"
     item: str = "item_id"
+    rating: str | None = None
+    timestamp: str | None = None
+    timestamp_unit: Literal["s", "ms", "us", "ns"] | None = None
+    minimum_rating: float | None = None
+    duplicates: Literal["keep", "first", "last"] = "keep"
     columns: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "DataConfig":
+        if self.dataset is not None and (self.interactions or self.users or self.items):
+            raise ValueError("either dataset or paths of files, not both")
+        if self.minimum_rating is not None and self.rating is None and self.dataset is None:
+            raise ValueError("minimum_rating needs rating, the column that it looks at")
+        return self
+
+    @property
+    def label(self) -> str | None:
+        """The column of labels; a named data set has one."""
+        return "rating" if self.rating is None and self.dataset is not None else self.rating
+
+    @property
+    def time(self) -> str | None:
+        """The column of times; a named data set has one."""
+        return "timestamp" if self.timestamp is None and self.dataset is not None else self.timestamp
 
 
 class SplitConfig(Section):
@@ -47,99 +70,58 @@ class SplitConfig(Section):
 
     Args:
         kind: `random`: rows are shuffled with the seed; the first part trains, the last one tests.
+            `per_user`: the same for each user's rows. `leave_last_out`: each user's last interaction tests,
+            and the one before validates if there is a `validation_fraction`. `time`: the latest rows test.
+            `column`: a column says train, validation or test. `files`: each part has its own path.
         test_fraction: Part of all rows.
         validation_fraction: Part of the rows that are left for training; 0 trains on all of them.
         seed: Of the shuffle.
+        test_from: Of kind `time`, in place of the fractions: rows from then on test, such as `2024-03-01` or
+            `2024-03-01T12:00:00+01:00`; without a zone it is UTC.
+        validation_from: Likewise, of the rows before; None has no validation part.
+        column: The interactions' column, of kind `column`.
+        train: The path of the training interactions, of kind `files`; in place of `data.interactions`.
+        validation: Likewise of the validation part, if there is one.
+        test: Likewise of the test part.
     """
 
-    kind: Literal["random"] = "random"
+    kind: Literal["random", "per_user", "leave_last_out", "time", "column", "files"] = "random"
     test_fraction: float = Field(default=0.2, gt=0, lt=1)
     validation_fraction: float = Field(default=0.0, ge=0, lt=1)
     seed: int = Field(default=42, ge=0, lt=2**63)
+    test_from: str | None = None
+    validation_from: str | None = None
+    column: str | None = None
+    train: str | None = None
+    validation: str | None = None
+    test: str | None = None
 
+    @field_validator("test_from", "validation_from", mode="before")
+    @classmethod
+    def _is_time(cls, value: object) -> object:
+        if isinstance(value, date):  # which YAML makes of a date without quotes
+            return value.isoformat()
+        if isinstance(value, str):
+            datetime.fromisoformat(value)
+        return value
 
-class TokenFeature(Section):
-    """An id or a category, with a row for each value and one for unknown values."""
-
-    kind: Literal["token"]
-
-
-class ListFeature(Section):
-    """A list of categories, such as genres; unknown ones are left out."""
-
-    kind: Literal["token_list"]
-    max_length: int = Field(default=32, ge=1)
-
-
-class WordsFeature(Section):
-    """A text's words.
-
-    Args:
-        min_count: Words that are rarer than this in the column are left out.
-        max_length: Of a longer text the first words are kept.
-    """
-
-    kind: Literal["words"]
-    min_count: int = Field(default=1, ge=1)
-    max_length: int = Field(default=32, ge=1)
-
-
-class BucketsFeature(Section):
-    """A number, by the interval between ascending boundaries that it falls into."""
-
-    kind: Literal["buckets"]
-    boundaries: tuple[float, ...] = Field(min_length=1)
+    @property
+    def has_validation(self) -> bool:
+        """Whether a validation part is asked for by its size."""
+        if self.test_from is not None:
+            return self.validation_from is not None
+        return self.validation_fraction > 0
 
     @model_validator(mode="after")
-    def _ascending(self) -> "BucketsFeature":
-        if any(low >= high for low, high in zip(self.boundaries, self.boundaries[1:], strict=False)):
-            raise ValueError("boundaries have to ascend")
-        return self
-
-
-class HistoryFeature(Section):
-    """The items that a user liked in training, oldest first; the target of an example is left out of its own.
-
-    Args:
-        max_length: Of a longer history the last items are kept.
-        minimum_rating: Rated below this, an item is not liked; None likes every interaction.
-    """
-
-    kind: Literal["history"]
-    max_length: int = Field(default=100, ge=1)
-    minimum_rating: float | None = None
-
-
-FeatureConfig = Annotated[
-    TokenFeature | ListFeature | WordsFeature | BucketsFeature | HistoryFeature, Field(discriminator="kind")
-]
-
-
-class FeaturesConfig(Section):
-    """Each tower's inputs: the column's name, and how it is encoded.
-
-    Args:
-        user: Of the query tower.
-        item: Of the candidate tower.
-    """
-
-    user: dict[str, FeatureConfig]
-    item: dict[str, FeatureConfig]
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "FeaturesConfig":
-        for name in (*self.user, *self.item):
-            # Names become file names, module names and fields of a request.
-            if not name or any(character in name for character in "./\\") or name in RESERVED:
-                raise ValueError(
-                    f"a feature can't be called {name!r}: no '.', '/' or '\\' in it, "
-                    f"and none of {', '.join(RESERVED)}"
-                )
-        both = sorted(self.user.keys() & self.item.keys())
-        if both:
-            raise ValueError(f"{', '.join(both)} is a feature of both towers; a name may stand once")
-        if any(isinstance(feature, HistoryFeature) for feature in self.item.values()):
-            raise ValueError("a history is a feature of the user, not of the item")
-        if sum(isinstance(feature, HistoryFeature) for feature in self.user.values()) > 1:
-            raise ValueError("at most one history")
+    def _consistent(self) -> "SplitConfig":
+        if self.test_from is not None and self.kind != "time":
+            raise ValueError("test_from is for kind time")
+        if self.validation_from is not None and self.test_from is None:
+            raise ValueError("validation_from needs test_from")
+        if (self.kind == "column") != (self.column is not None):
+            raise ValueError("kind column and a column's name go together")
+        if (self.kind == "files") != (self.train is not None and self.test is not None):
+            raise ValueError("kind files and the paths train and test go together")
+        if self.validation is not None and self.kind != "files":
+            raise ValueError("a path of the validation part is for kind files")
         return self

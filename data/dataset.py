@@ -1,44 +1,38 @@
 """From tables and a configuration to what a model trains on."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from torchtowers.data.config import DataConfig, FeatureConfig, FeaturesConfig, HistoryFeature, SplitConfig
+from torchtowers.data.column_encoding import Column, taken
+from torchtowers.data.config import DataConfig, SplitConfig
+from torchtowers.data.context import encode_context
 from torchtowers.data.errors import DataError
-from torchtowers.data.features import (
-    EntityTable,
-    column_of,
-    encode_table,
-    fit_encoders,
-    ordered_table,
-    tokens_of,
-)
+from torchtowers.data.feature_config import FeatureConfig, FeaturesConfig, HistoryFeature
+from torchtowers.data.feature_fitting import fit_encoders
+from torchtowers.data.features import EntityTable, encode_table
+from torchtowers.data.history import History
+from torchtowers.data.ingestion import Ingested, ingest
+from torchtowers.data.interactions import Interactions
+from torchtowers.data.leakage import leakage_of
 from torchtowers.data.ragged import Ragged
-from torchtowers.data.splits import Split, split_random
+from torchtowers.data.splits import (
+    PARTS,
+    Split,
+    split_by_part,
+    split_by_time,
+    split_leave_last_out,
+    split_per_user,
+    split_random,
+)
 from torchtowers.data.tables import Tables
-from torchtowers.handlers.encoders import FIRST_TOKEN, Encoder, Vocabulary
+from torchtowers.handlers.encoders import Encoder, Vocabulary
 
-__all__ = ["Dataset", "Interactions", "prepare"]
-
-
-@dataclass(frozen=True)
-class Interactions:
-    """Pairs of a user and an item, as rows of their tables.
-
-    Args:
-        users: int64 `[pairs]`.
-        items: int64 `[pairs]`.
-    """
-
-    users: NDArray[np.int64]
-    items: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.users)
+__all__ = ["Dataset", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -46,35 +40,101 @@ class Dataset:
     """Encoded users and items, and the interactions of each part of the split.
 
     Args:
-        users: With their history, where the configuration has one.
+        users: With their histories, where the configuration has such, as they are when training is past.
         items: The catalogue.
-        history: The name of the user's history; None if there is none. Its tokens are the items' ids.
-        full_history: For each user, the history's indices before they are cut to its `max_length`.
+        histories: By feature, what users had in training; the tokens are the items' ids.
+        audiences: By the item's feature, which users had it in training; the tokens are the users' ids.
+        context_encoders: Of the interactions' own features.
         train: Interactions to learn from.
         validation: Interactions to choose settings by; may be empty.
         test: Interactions to report on.
         item_table: The items' own columns, in the order of `items`.
+        dropped: How many rows of the tables were left out, by the reason.
+        warnings: What a person should look at.
     """
 
     users: EntityTable
     items: EntityTable
-    history: str | None
-    full_history: Ragged | None
+    histories: Mapping[str, History]
+    audiences: Mapping[str, History]
+    context_encoders: Mapping[str, Encoder]
     train: Interactions
     validation: Interactions
     test: Interactions
     item_table: pl.DataFrame
+    dropped: Mapping[str, int]
+    warnings: tuple[str, ...]
+
+    @property
+    def history(self) -> str | None:
+        """The history that a request may exclude: the first one without bounds, or else the first one."""
+        for name, history in self.histories.items():
+            if history.feature.minimum_rating is None and history.feature.maximum_rating is None:
+                return name
+        return next(iter(self.histories), None)
+
+    @property
+    def full_history(self) -> Ragged | None:
+        """For each user, that history's indices before they are cut to its `max_length`."""
+        return None if self.history is None else self.histories[self.history].items
 
     @property
     def vocabularies(self) -> dict[str, Vocabulary]:
-        """By feature; a history has the items' own."""
-        found = {}
-        for table in (self.users, self.items):
-            for name, encoder in table.encoders.items():
+        """Of ids by their column, and of other features by name; a history has that of the ids it lists."""
+        found = {self.users.key: self.users.ids, self.items.key: self.items.ids}
+        for encoders in (self.users.encoders, self.items.encoders, self.context_encoders):
+            for name, encoder in encoders.items():
                 vocabulary = getattr(encoder, "vocabulary", None)
-                if vocabulary is not None and name != self.history:
+                listed = name in self.histories or name in self.audiences
+                if vocabulary is not None and not listed and name not in found:
                     found[name] = vocabulary
         return found
+
+    @property
+    def encoders(self) -> dict[str, Encoder]:
+        """All features' encoders: a ranking model's inputs."""
+        return {**self.users.encoders, **self.items.encoders, **self.context_encoders}
+
+    def query(self, interactions: Interactions) -> dict[str, NDArray[Any]]:
+        """Give the query's features of examples, with their histories as they may see them."""
+        features = self.users.take(interactions.users)
+        for name, history in self.histories.items():
+            features[name] = history.take_examples(interactions.users, interactions.items, interactions.times)
+        return features
+
+    def examples(self, interactions: Interactions) -> dict[str, NDArray[Any]]:
+        """Give all features of examples: the query's, the item's and the context's."""
+        every = np.arange(len(interactions))
+        items = self.items.take(interactions.items)
+        for name, audience in self.audiences.items():
+            items[name] = audience.take_examples(interactions.items, interactions.users, interactions.times)
+        context = {name: taken(column, every) for name, column in interactions.context.items()}
+        return {
+            **self.query(interactions),
+            **items,
+            **{name: _padded(column) for name, column in context.items()},
+        }
+
+    def merged(self) -> "Dataset":
+        """Give the data set whose training part holds the validation part too."""
+        train = self.train.joined(self.validation)
+        histories = {
+            name: _history(history.feature, train, len(self.users), history.order)
+            for name, history in self.histories.items()
+        }
+        audiences = {
+            name: _history(audience.feature, train.turned(), len(self.items), audience.order)
+            for name, audience in self.audiences.items()
+        }
+        return replace(
+            self,
+            users=replace(self.users, columns={**self.users.columns, **_shown(histories)}),
+            items=replace(self.items, columns={**self.items.columns, **_shown(audiences)}),
+            histories=histories,
+            audiences=audiences,
+            train=train,
+            validation=self.validation.take(np.empty(0, dtype=np.int64)),
+        )
 
 
 def prepare(
@@ -84,11 +144,11 @@ def prepare(
     features: FeaturesConfig,
     vocabularies: Mapping[str, Vocabulary] | None = None,
 ) -> Dataset:
-    """Split, fit or reuse vocabularies, and encode.
+    """Clean, split, fit or reuse vocabularies, and encode.
 
     Args:
         tables: The data set.
-        data: Which columns are the ids.
+        data: Which columns are what.
         split: How interactions are divided.
         features: What each tower takes.
         vocabularies: Those of an earlier run; None fits them.
@@ -97,72 +157,124 @@ def prepare(
         DataError: The tables and the configuration don't fit each other.
     """
     known = dict(vocabularies or {})
-    item_encoders = fit_encoders(features.item, tables.items, data.item, data.item, known)
-    known.setdefault(data.item, item_encoders[data.item].vocabulary)  # type: ignore[attr-defined]
-    user_encoders = fit_encoders(features.user, tables.users, data.user, data.item, known)
-    item_table = ordered_table(tables.items, data.item, item_encoders)
-    user_table = ordered_table(tables.users, data.user, user_encoders)
-    rows = split_random(tables.interactions.height, split)
-    user_rows = _rows(tables.interactions, data.user, user_encoders)
-    item_rows = _rows(tables.interactions, data.item, item_encoders)
-    name, history = _history(features.user)
-    full = given = None
-    if history is not None:
-        full = _build_history(
-            tables.interactions, rows.train, user_rows, item_rows, history, tables.users.height
-        )
-        given = full.last(history.max_length)
-    histories = {} if name is None or given is None else {name: given}
+    ingested = ingest(tables, data, split, known)
+    item_table, user_table = ingested.items, ingested.users
+    known[data.item] = Vocabulary(item_table[data.item])
+    known[data.user] = Vocabulary(user_table[data.user])
+    users, items = ingested.pairs.users, ingested.pairs.items
+    item_encoders = fit_encoders(
+        features.item,
+        item_table,
+        data.item,
+        data.user,
+        known,
+        counts=np.bincount(items, minlength=item_table.height),
+    )
+    user_encoders = fit_encoders(
+        features.user,
+        user_table,
+        data.user,
+        data.item,
+        known,
+        counts=np.bincount(users, minlength=user_table.height),
+        others=item_encoders,
+    )
+    context_encoders, context = encode_context(
+        features.context,
+        tables.interactions,
+        ingested.rows,
+        data.item,
+        known,
+        {**item_encoders, **user_encoders},
+    )
+    pairs = replace(ingested.pairs, context=context)
+    rows = _split(ingested, pairs, split)
+    train, validation, test = (pairs.select(getattr(rows, part)) for part in PARTS)
+    histories = _histories(features.user, train, user_table.height, split)
+    audiences = _histories(features.item, train.turned(), item_table.height, split)
+    warnings = (
+        *ingested.warnings,
+        *_untested(pairs, split),
+        *leakage_of(train, validation, test, split.kind, {**histories, **audiences}),
+    )
     return Dataset(
-        users=encode_table(user_table, data.user, user_encoders, histories),
-        items=encode_table(item_table, data.item, item_encoders, {}),
-        history=name,
-        full_history=full,
+        users=encode_table(user_table, data.user, known[data.user], user_encoders, _shown(histories)),
+        items=encode_table(item_table, data.item, known[data.item], item_encoders, _shown(audiences)),
+        histories=histories,
+        audiences=audiences,
+        context_encoders=context_encoders,
+        train=train,
+        validation=validation,
+        test=test,
         item_table=item_table,
-        **_parts(rows, user_rows, item_rows),
+        dropped=ingested.dropped,
+        warnings=warnings,
     )
 
 
-def _parts(rows: Split, users: NDArray[np.int64], items: NDArray[np.int64]) -> dict[str, Interactions]:
-    return {
-        part: Interactions(users[chosen], items[chosen])
-        for part, chosen in (("train", rows.train), ("validation", rows.validation), ("test", rows.test))
-    }
+def _split(ingested: Ingested, pairs: Interactions, config: SplitConfig) -> Split:
+    match config.kind:
+        case "random":
+            return split_random(len(pairs), config)
+        case "per_user":
+            return split_per_user(pairs.users, config)
+        case "column" | "files":
+            assert ingested.parts is not None
+            return split_by_part(ingested.parts, f"split.{config.kind}")
+    if pairs.times is None:
+        raise DataError(f"split.kind: {config.kind} goes by time: name its column, data.timestamp")
+    if config.kind == "time":
+        return split_by_time(pairs.times, config)
+    return split_leave_last_out(pairs.users, pairs.times, config)
 
 
-def _rows(interactions: pl.DataFrame, key: str, encoders: Mapping[str, Encoder]) -> NDArray[np.int64]:
-    """Give the interactions' ids as rows of their table."""
-    rows = encoders[key].encode(tokens_of(column_of(interactions, key))) - FIRST_TOKEN
-    if (rows < 0).any():
-        first = int(np.flatnonzero(rows < 0)[0])
-        raise DataError(
-            f"interaction {first + 1} names the {key} {interactions[key][first]!r}, which has no row"
-        )
-    return rows
+def _untested(pairs: Interactions, config: SplitConfig) -> Iterator[str]:
+    """Say how many users a split by user leaves out of the test part."""
+    counts = np.bincount(pairs.users)
+    tested = np.rint(counts * config.test_fraction) if config.kind == "per_user" else counts - 1
+    few = int(((counts > 0) & (tested < 1)).sum())
+    if few and config.kind in ("per_user", "leave_last_out"):
+        yield f"{few:,} users have too few interactions to be tested: theirs train"
 
 
-def _history(features: Mapping[str, FeatureConfig]) -> tuple[str | None, HistoryFeature | None]:
+def _order(feature: HistoryFeature, split: SplitConfig, train: Interactions) -> Any:
+    """Say what an example shows, where the configuration leaves it to the split."""
+    if feature.order != "auto":
+        if feature.order == "preceding" and train.times is None:
+            raise DataError("a history of order preceding goes by time: name its column, data.timestamp")
+        return feature.order
+    is_in_time = split.kind not in ("random", "per_user") and train.times is not None
+    return "preceding" if is_in_time else "others"
+
+
+def _histories(
+    features: Mapping[str, FeatureConfig], train: Interactions, count: int, split: SplitConfig
+) -> dict[str, History]:
+    histories: dict[str, History] = {}
     for name, feature in features.items():
-        if isinstance(feature, HistoryFeature):
-            return name, feature
-    return None, None
+        if not isinstance(feature, HistoryFeature):
+            continue
+        if train.labels is None and (feature.minimum_rating, feature.maximum_rating) != (None, None):
+            raise DataError(f"features: the bounds of {name} need ratings: name their column, data.rating")
+        histories[name] = _history(feature, train, count, _order(feature, split, train))
+    return histories
 
 
-def _build_history(
-    interactions: pl.DataFrame,
-    train: NDArray[np.int64],
-    users: NDArray[np.int64],
-    items: NDArray[np.int64],
-    feature: HistoryFeature,
-    count: int,
-) -> Ragged:
-    """Collect each user's liked items from the training rows only, oldest first."""
-    chosen = train
-    if feature.minimum_rating is not None:
-        chosen = train[column_of(interactions, "rating").to_numpy()[train] >= feature.minimum_rating]
-    times = column_of(interactions, "timestamp").to_numpy()[chosen]
-    order = np.lexsort((chosen, times, users[chosen]))
-    chosen = chosen[order]
-    offsets = np.zeros(count + 1, dtype=np.int64)
-    np.cumsum(np.bincount(users[chosen], minlength=count), out=offsets[1:])
-    return Ragged(items[chosen] + FIRST_TOKEN, offsets)
+def _shown(histories: Mapping[str, History]) -> dict[str, Ragged]:
+    return {name: history.shown for name, history in histories.items()}
+
+
+def _history(feature: HistoryFeature, train: Interactions, count: int, order: Any) -> History:
+    return History.build(
+        feature,
+        train.users,
+        train.items,
+        count=count,
+        labels=train.labels,
+        times=train.times,
+        order=order,
+    )
+
+
+def _padded(column: Column) -> NDArray[Any]:
+    return column.take(np.arange(len(column))) if isinstance(column, Ragged) else column

@@ -37,11 +37,12 @@ def load_movielens_100k(folder: Path) -> Tables:
         >>> tables.interactions.height  # doctest: +SKIP
         100000
     """
-    tables = Tables(_interactions(folder), _users(folder), _items(folder))
+    interactions = _interactions(folder)
+    tables = Tables(interactions, _users(folder), _items(folder))
     _check_unique(tables.users, "user_id", folder / USERS.name)
     _check_unique(tables.items, "item_id", folder / ITEMS.name)
-    _check_known(tables.interactions, tables.users, "user_id", folder / INTERACTIONS.name)
-    _check_known(tables.interactions, tables.items, "item_id", folder / INTERACTIONS.name)
+    _check_known(interactions, tables.users, "user_id", folder / INTERACTIONS.name)
+    _check_known(interactions, tables.items, "item_id", folder / INTERACTIONS.name)
     return tables
 
 

@@ -1,21 +1,56 @@
-"""Data sets by name: fetched once, then read from the user's cache."""
+"""Tables of a configuration: a named data set, fetched once, or files."""
 
 from collections.abc import Callable
 
+import polars as pl
+
+from torchtowers.data.config import DataConfig, SplitConfig
+from torchtowers.data.errors import DataError
 from torchtowers.data.fetch import fetch
 from torchtowers.data.movielens import load_movielens_100k
-from torchtowers.data.tables import Tables
+from torchtowers.data.readers import read_table, scan_table
+from torchtowers.data.splits import PARTS
+from torchtowers.data.tables import PART, Tables
 
 __all__ = ["load_tables"]
 
 _LOADERS = {"movielens-100k": load_movielens_100k}
 
 
-def load_tables(name: str, log: Callable[[str], None]) -> Tables:
-    """Read a named data set, fetching it where it is not in the cache yet.
+def load_tables(data: DataConfig, split: SplitConfig, log: Callable[[str], None]) -> Tables:
+    """Read the tables that a configuration names; interactions in files are read when they are needed.
+
+    Args:
+        data: The data set, fetched where it is not in the cache yet, or the paths.
+        split: Of kind `files`, its paths take the place of the interactions'.
+        log: Told what is fetched.
 
     Raises:
-        DataError: The name is unknown, the data can't be fetched, or what was fetched can't be used.
+        DataError: Nothing is named, a data set can't be fetched, or a file can't be used.
     """
-    folder = fetch(name, log=log)
-    return _LOADERS[name](folder)
+    if data.dataset is not None:
+        return _LOADERS[data.dataset](fetch(data.dataset, log=log))
+    return Tables(
+        _interactions(data, split), _entities(data.users, data.user), _entities(data.items, data.item)
+    )
+
+
+def _interactions(data: DataConfig, split: SplitConfig) -> pl.LazyFrame:
+    ids = (data.user, data.item)
+    if split.kind == "files":
+        frames = [
+            scan_table(path, ids).with_columns(pl.lit(part).alias(PART))
+            for part in PARTS
+            if (path := getattr(split, part)) is not None
+        ]
+        return pl.concat(frames, how="diagonal_relaxed")
+    if data.interactions is None:
+        raise DataError(
+            "data: nothing to read; name a data set (data.dataset) or a path (data.interactions), or give "
+            "tables from code"
+        )
+    return scan_table(data.interactions, ids)
+
+
+def _entities(path: str | None, key: str) -> pl.DataFrame:
+    return pl.DataFrame() if path is None else read_table(path, (key,))

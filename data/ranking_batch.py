@@ -18,13 +18,16 @@ class RankingBatch:
     Args:
         features: By feature, int64 `[batch]` or `[batch, length]` as the encoders give them, or float32
             `[batch, width]` for dense ones.
-        labels: Clicks or ratings, float32 `[batch]`.
+        labels: Clicks or ratings, float32 `[batch]`, or `[lists, length]` with the lists' features flat, one
+            list after the other.
         weight: What each example counts, float32 `[batch]`; 1 each if there is none.
+        mask: Which places of the lists are examples, bool `[lists, length]`; all if there is none.
     """
 
     features: dict[str, NDArray[Any]]
     labels: NDArray[np.float32]
     weight: NDArray[np.float32] | None = None
+    mask: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from torchtowers.data.permutation import Permutation
+
 __all__ = ["ShuffledBatches"]
 
 T = TypeVar("T")
@@ -62,9 +64,9 @@ class ShuffledBatches(Generic[T]):
 
     def steps(self, number: int, first: int = 0) -> Iterator[tuple[int, NDArray[np.int64]]]:
         """Give an epoch's steps, from step `first` on, each with its rows, int64 `[batch]`."""
-        order = np.random.default_rng([self._seed, number]).permutation(self._rows)
+        order = Permutation(self._rows, [self._seed, number])
         for step in range(first, len(self)):
-            yield step, order[step * self._size : (step + 1) * self._size]
+            yield step, order.between(step * self._size, (step + 1) * self._size)
 
     def take(self, rows: NDArray[np.int64]) -> T:
         """Make a batch of some rows, int64 `[batch]`."""

@@ -19,7 +19,6 @@ from torchtowers.handlers.signature import FILE_NAME, Signature, sha256_of
 
 __all__ = ["build_archive"]
 
-HANDLER = "retrieval_handler.py"
 CONFIG = "model-config.yaml"
 MANIFEST = "MAR-INF/MANIFEST.json"
 # What TorchServe's own archiver writes; the server reads the layout by it.
@@ -40,9 +39,10 @@ def build_archive(
 ) -> Path:
     """Build `export_path/name.mar` from an artifact whose files are verified first.
 
-    The archive holds the query tower for one runtime, the index, the encoders, and the handlers' package as
-    it is, so that a worker's environment needs that runtime and numpy, and not this toolkit. Nothing of the
-    building machine enters but the environment's SOURCE_DATE_EPOCH, the time that is written where it is set.
+    The archive holds the query tower and index, or the ranking model, for one runtime, the encoders, and the
+    handlers' package as it is, so that a worker's environment needs that runtime and numpy, and not this
+    toolkit. Nothing of the building machine enters but the environment's SOURCE_DATE_EPOCH, the time that is
+    written where it is set.
 
     Args:
         artifact: The artifact directory.
@@ -72,8 +72,7 @@ def build_archive(
     complete.verify_files(artifact)
     signature = complete.for_serving(runtime)
     members = _members(artifact, signature, config or ServingConfig())
-    tower = signature.towers[runtime]["query"]
-    members[MANIFEST] = Member.of(_manifest(name, version, tower, members, moment))
+    members[MANIFEST] = Member.of(_manifest(name, version, signature, members, moment))
     target = Path(export_path) / f"{name}.mar"
     with _beside(target) as file:
         write_zip(file, members, moment)
@@ -88,21 +87,28 @@ def build_archive(
 
 def _members(artifact: Path, signature: Signature, config: ServingConfig) -> dict[str, Member]:
     package = Path(torchtowers.handlers.__path__[0])
+    handler = _handler(signature)
     members = {
-        HANDLER: Member.of(package / HANDLER),
+        handler: Member.of(package / handler),
         CONFIG: Member.of(config.to_yaml().encode()),
         FILE_NAME: Member.of(signature.to_text().encode()),
     }
     members |= {name: Member(artifact / name, digest) for name, digest in signature.files.items()}
     for path in sorted(package.glob("*.py")):
-        if path.name != HANDLER:
+        if not path.name.endswith("_handler.py"):
             members[f"torchtowers/handlers/{path.name}"] = Member.of(path)
     return members
 
 
+def _handler(signature: Signature) -> str:
+    return f"{signature.kind}_handler.py"
+
+
 def _manifest(
-    name: str, model_version: str, tower: str, members: Mapping[str, Member], moment: Moment
+    name: str, model_version: str, signature: Signature, members: Mapping[str, Member], moment: Moment
 ) -> bytes:
+    # The only file of the archive's only runtime.
+    ((tower,),) = (files.values() for files in signature.towers.values())
     year, month, day, hour, minute, second = moment
     manifest: dict[str, Any] = {
         "createdOn": f"{day:02}/{month:02}/{year} {hour:02}:{minute:02}:{second:02}",
@@ -111,7 +117,7 @@ def _manifest(
             "modelName": name,
             "modelVersion": model_version,
             "serializedFile": tower,
-            "handler": HANDLER,
+            "handler": _handler(signature),
             "configFile": CONFIG,
         },
         "archiverVersion": ARCHIVER_VERSION,

@@ -22,9 +22,11 @@ class ServingConfig:
         response_timeout: Seconds after which a worker that does not answer is restarted.
         startup_timeout: Seconds that loading the model may take.
         device: `cpu` or `gpu`.
-        threads: Of one operation of the tower in one worker.
+        threads: Of one operation of the model in one worker.
         max_k: The largest k that a request may ask for.
         max_rows: Rows that one request may have.
+        max_candidates: Candidates that one row may have ranked.
+        max_scores: Candidates of all rows of one request together.
     """
 
     workers: int = 1
@@ -36,6 +38,8 @@ class ServingConfig:
     threads: int = 1
     max_k: int = 10_000
     max_rows: int = 1_000
+    max_candidates: int = 10_000
+    max_scores: int = 100_000
 
     def __post_init__(self) -> None:
         """Refuse what TorchServe would only warn of or ignore.
@@ -52,6 +56,8 @@ class ServingConfig:
             ("threads", 1),
             ("max_k", 1),
             ("max_rows", 1),
+            ("max_candidates", 1),
+            ("max_scores", 1),
         ):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -69,6 +75,12 @@ class ServingConfig:
             "responseTimeout": self.response_timeout,
             "startupTimeout": self.startup_timeout,
             "deviceType": self.device,
-            "torchtowers": {"threads": self.threads, "max_k": self.max_k, "max_rows": self.max_rows},
+            "torchtowers": {
+                "threads": self.threads,
+                "max_k": self.max_k,
+                "max_rows": self.max_rows,
+                "max_candidates": self.max_candidates,
+                "max_scores": self.max_scores,
+            },
         }
         return yaml.safe_dump(content, sort_keys=False)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from torchtowers.export.errors import ExportError
-from torchtowers.handlers.encoders import Encoder
+from torchtowers.handlers.encoders import Encoder, TensorSpec, tensor_names
 
 __all__ = ["OPSET", "export_onnx"]
 
@@ -36,13 +36,13 @@ class _Positional(nn.Module):
 
 
 def export_onnx(tower: nn.Module, encoders: Mapping[str, Encoder], path: Path) -> None:
-    """Write a tower as one ONNX file with an input for each feature and the output `embeddings`.
+    """Write a tower as one ONNX file with an input for each tensor and the output `embeddings`.
 
-    Batch and lengths are dynamic: int64 `[batch]` or `[batch, length]` in, float32 `[batch, dim]` out.
+    Batch and lengths are dynamic: int64 `[batch]` or `[batch, length]`, or float32 in, float32 out.
 
     Args:
         tower: In evaluation mode.
-        encoders: By feature; they tell which inputs are lists.
+        encoders: By feature; they tell the inputs.
         path: The `.onnx` file.
 
     Raises:
@@ -70,13 +70,14 @@ def export_onnx(tower: nn.Module, encoders: Mapping[str, Encoder], path: Path) -
     examples: list[Tensor] = []
     shapes: list[dict[int, Any]] = []
     for position, encoder in enumerate(encoders.values()):
-        # Sizes of 0 and 1 would be taken for constants.
-        examples.append(torch.ones((2, 3) if encoder.is_list else (2,), dtype=torch.int64))
         length = torch.export.Dim(f"length_{position}")
-        shapes.append({0: batch, 1: length} if encoder.is_list else {0: batch})
+        for spec in encoder.tensors:
+            examples.append(_example(spec))
+            shapes.append({0: batch, 1: length} if spec.is_ragged else {0: batch})
+    names = tensor_names(encoders)
     with _quiet():
         program = torch.onnx.export(
-            _Positional(tower, tuple(encoders)).eval(),
+            _Positional(tower, tuple(names)).eval(),
             tuple(examples),
             dynamo=True,
             opset_version=OPSET,
@@ -87,9 +88,15 @@ def export_onnx(tower: nn.Module, encoders: Mapping[str, Encoder], path: Path) -
         raise ExportError("torch gave no ONNX program for the tower")
     model = program.model_proto
     _drop_source_places(model)
-    _name_ends(model.graph, list(encoders))
+    _name_ends(model.graph, names)
     onnx.checker.check_model(model)
     onnx.save_model(model, path)
+
+
+def _example(spec: TensorSpec) -> Tensor:
+    # Sizes of 0 and 1 would be taken for constants; a width is one.
+    sizes = [{"batch": 2, "length": 3}[size] if isinstance(size, str) else size for size in spec.shape]
+    return torch.ones(sizes, dtype=torch.int64 if spec.dtype == "int64" else torch.float32)
 
 
 def _drop_source_places(model: Any) -> None:
@@ -107,13 +114,13 @@ def _drop_source_places(model: Any) -> None:
         holder.ClearField("metadata_props")
 
 
-def _name_ends(graph: Any, features: Sequence[str]) -> None:
-    """Call the inputs by their features; a value inside that has such a name by chance gets another one."""
-    names = {value.name: feature for value, feature in zip(graph.input, features, strict=True)}
+def _name_ends(graph: Any, tensors: Sequence[str]) -> None:
+    """Call the inputs by their tensors; a value inside that has such a name by chance gets another one."""
+    names = {value.name: tensor for value, tensor in zip(graph.input, tensors, strict=True)}
     names[graph.output[0].name] = _OUTPUT
     inside = {tensor.name for tensor in graph.initializer}
     inside.update(name for node in graph.node for name in node.output)
-    taken = {*features, _OUTPUT}
+    taken = {*tensors, _OUTPUT}
     for name in sorted(inside - names.keys()):
         new = name
         while new in taken:

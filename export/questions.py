@@ -6,8 +6,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from torchtowers.data.dataset import Dataset
-from torchtowers.handlers.encoders import MISSING, UNKNOWN, BucketEncoder, Encoder, pad
+from torchtowers.data.features import EntityTable
+from torchtowers.handlers.encoders import (
+    MISSING,
+    UNKNOWN,
+    BooleanEncoder,
+    BucketEncoder,
+    Encoded,
+    Encoder,
+    HashedWordsEncoder,
+    NumberEncoder,
+    TimestampEncoder,
+    VectorEncoder,
+    WeightedListEncoder,
+    WordsEncoder,
+)
 from torchtowers.handlers.request import Row
 
 __all__ = ["encode_for_training", "random_inputs", "raw_rows"]
@@ -17,7 +30,7 @@ _UNKNOWN_TOKEN = "\N{WHITE QUESTION MARK ORNAMENT} no such token"
 
 def random_inputs(
     encoders: Mapping[str, Encoder], batch: int, generator: np.random.Generator
-) -> dict[str, NDArray[np.int64]]:
+) -> dict[str, NDArray[Any]]:
     """Draw encoded inputs of a tower that hold unknown and missing values, and empty and longest lists.
 
     Args:
@@ -26,86 +39,108 @@ def random_inputs(
         generator: Decides the rest.
 
     Returns:
-        By feature, int64 `[batch]` or `[batch, length]`.
+        By tensor, int64 `[batch]` or `[batch, length]`, or float32.
     """
-    inputs = {}
+    inputs: dict[str, NDArray[Any]] = {}
     for name, encoder in encoders.items():
-        if not encoder.is_list:
-            indices = generator.integers(0, encoder.size, batch)
-            indices[:2] = (UNKNOWN, MISSING)[:batch]
-            inputs[name] = indices
-            continue
         longest: int = getattr(encoder, "max_length", 8)
-        indices = generator.integers(UNKNOWN, encoder.size, (batch, longest))
         lengths = generator.integers(0, longest + 1, batch)
         lengths[-1] = longest
         lengths[0] = 0 if batch > 1 else longest
-        indices[np.arange(longest) >= lengths[:, None]] = MISSING
-        inputs[name] = indices
+        for spec in encoder.tensors:
+            sizes = {"batch": batch, "length": longest}
+            shape = [sizes[size] if isinstance(size, str) else size for size in spec.shape]
+            if spec.dtype == "float32":
+                values: NDArray[Any] = generator.normal(size=shape).astype(np.float32)
+                values[:1] = 0
+            else:
+                values = generator.integers(UNKNOWN if spec.is_ragged else MISSING, encoder.size, shape)
+            if spec.is_ragged:
+                values[np.arange(longest) >= lengths[:, None]] = 0
+            elif spec.dtype == "int64":
+                values[:2] = (UNKNOWN, MISSING)[:batch]
+            inputs[name + spec.suffix] = values
     return inputs
 
 
-def raw_rows(dataset: Dataset, batch: int, k: int) -> list[Row]:
-    """Give rows as requests have them: known users by id alone, unknown ones, missing and unknown values.
+def raw_rows(table: EntityTable, batch: int, k: int) -> list[Row]:
+    """Give rows as requests have them: known entities by id alone, unknown ones, missing and unknown values.
 
     Args:
-        dataset: Tells the users and their features.
-        batch: Rows; known users are taken from all over the data.
+        table: The users, or the items of a ranking model.
+        batch: Rows; known entities are taken from all over the table.
         k: Items that each row asks for.
     """
-    users = dataset.users
     rows = []
     for position in range(batch):
         kind, turn = position % 4, position // 4
-        known = users.tokens[position * len(users) // batch]
-        features: dict[str, object] = {users.key: known if kind in (0, 2) else _UNKNOWN_TOKEN}
-        for phase, (name, encoder) in enumerate(users.encoders.items()):
+        known = table.tokens[position * len(table) // batch]
+        features: dict[str, object] = {table.key: known if kind in (0, 2) else _UNKNOWN_TOKEN}
+        for phase, (name, encoder) in enumerate(table.encoders.items()):
             sent = kind == 1 or (kind in (2, 3) and (phase + turn) % 2 == 0)
-            if name != users.key and sent:
+            if name != table.key and sent:
                 features[name] = _raw_value(encoder, turn + phase)
         rows.append(Row(features, k=k))
     return rows
 
 
 def _raw_value(encoder: Encoder, turn: int) -> object:
-    if isinstance(encoder, BucketEncoder):
-        return (None, -1e9, 1e9, encoder.boundaries[0])[turn % 4]
-    vocabulary = getattr(encoder, "vocabulary", None)
-    tokens: Sequence[str] = getattr(vocabulary, "tokens", ()) or (_UNKNOWN_TOKEN,)
+    values = _raw_values(encoder, turn)
+    return values[turn % len(values)]
+
+
+def _raw_values(encoder: Encoder, turn: int) -> Sequence[object]:
+    tokens: Sequence[str] = getattr(getattr(encoder, "vocabulary", None), "tokens", ()) or (_UNKNOWN_TOKEN,)
     token = tokens[turn % len(tokens)]
-    if not encoder.is_list:
-        return (_UNKNOWN_TOKEN, token, None)[turn % 3]
     some = tokens[: 2 * getattr(encoder, "max_length", 8)]
-    if encoder.kind == "words":
-        return (None, f"{token} {_UNKNOWN_TOKEN}", "", " ".join(some))[turn % 4]
-    return (None, [_UNKNOWN_TOKEN, token], [], list(some))[turn % 4]
+    match encoder:
+        case BucketEncoder():
+            return (None, -1e9, 1e9, encoder.boundaries[0])
+        case NumberEncoder():
+            return (None, encoder.mean, -1e300, encoder.mean + encoder.deviation)
+        case BooleanEncoder():
+            return (None, True, False)
+        case TimestampEncoder():
+            return (None, "1999-12-31T23:59:59Z", "2024-02-29", "2038-01-19T03:14:08+01:00")
+        case VectorEncoder():
+            return (None, [0.5] * encoder.width, [-1e30, *[1] * (encoder.width - 1)])
+        case WordsEncoder() | HashedWordsEncoder():
+            return (None, f"{token} {_UNKNOWN_TOKEN}", "", " ".join(some))
+        case WeightedListEncoder():
+            known = [[other, (-1) ** place / (1 + place)] for place, other in enumerate(some)]
+            return (None, {_UNKNOWN_TOKEN: 1, token: 0.5}, [], known, [[token, 0]])
+        case _ if encoder.is_list:
+            return (None, [_UNKNOWN_TOKEN, token], [], list(some))
+    return (_UNKNOWN_TOKEN, token, None)
 
 
-def encode_for_training(
-    dataset: Dataset, rows: Sequence[Row], *, lookup: bool
-) -> dict[str, NDArray[np.int64]]:
+def encode_for_training(table: EntityTable, rows: Sequence[Row], *, lookup: bool) -> dict[str, NDArray[Any]]:
     """Encode rows from the data that the model was trained on, without anything that was exported.
 
     Args:
-        dataset: The data.
+        table: The entities that the rows are of.
         rows: As `raw_rows` gives them.
-        lookup: Whether a known user's own values stand in for those that a row leaves out.
+        lookup: Whether a known entity's own values stand in for those that a row leaves out.
 
     Returns:
-        By feature, int64 `[batch]` or `[batch, length]`.
+        By tensor, int64 `[batch]` or `[batch, length]`, or float32.
     """
-    users = dataset.users
-    row_of = {token: row for row, token in enumerate(users.tokens)}
-    encoded: dict[str, list[Any]] = {name: [] for name in users.encoders}
-    for row in rows:
-        known = row_of.get(str(row.features[users.key])) if lookup else None
-        stored = {} if known is None else users.take(np.array([known]))
-        for name, encoder in users.encoders.items():
-            if name in row.features or known is None:
-                encoded[name].append(encoder.encode([row.features.get(name)])[0])
+    row_of = {token: row for row, token in enumerate(table.tokens)}
+    known = [row_of.get(str(row.features[table.key])) if lookup else None for row in rows]
+    encoded: dict[str, NDArray[Any]] = {}
+    for name, encoder in table.encoders.items():
+        values: list[Encoded] = []
+        for row, entity in zip(rows, known, strict=True):
+            # Also of a known user, a request's context is nowhere stored.
+            if name in row.features or entity is None or name not in table.columns:
+                values.append(encoder.encode_value(row.features.get(name), name))
             else:
-                encoded[name].append(stored[name][0])
-    return {
-        name: pad(values) if users.encoders[name].is_list else np.array(values, dtype=np.int64)
-        for name, values in encoded.items()
-    }
+                values.append(_stored(table, name, encoder, entity))
+        for spec, array in zip(encoder.tensors, encoder.stack(values), strict=True):
+            encoded[name + spec.suffix] = array
+    return encoded
+
+
+def _stored(table: EntityTable, name: str, encoder: Encoder, entity: int) -> Encoded:
+    parts = [table.columns[name + spec.suffix][entity].tolist() for spec in encoder.tensors]
+    return parts[0] if len(parts) == 1 else tuple(parts)

@@ -15,10 +15,11 @@ from torchtowers.handlers.query_encoder import QueryEncoder
 from torchtowers.handlers.request import Row
 from torchtowers.handlers.signature import Signature, TowerSpec
 from torchtowers.handlers.strings import StringTable
+from torchtowers.handlers.vocabulary import Vocabulary
 
-__all__ = ["check_stored"]
+__all__ = ["check_inputs", "check_stored"]
 
-_USERS_AT_ONCE = 4096
+_AT_ONCE = 4096
 
 
 def check_stored(
@@ -42,8 +43,9 @@ def check_stored(
     """
     for tower, table in ((signature.query, dataset.users), (signature.candidate, dataset.items)):
         if tower is not None:
-            _check_encoders(folder, tower, table)
-    _check_known_users(folder, signature, dataset)
+            check_inputs(folder, tower, table, dataset)
+    if signature.index is None:
+        raise _differs("the index")
     index = ExactIndex.load(folder, signature.index)
     _check_strings("the candidates' ids", index.ids, dataset.items.tokens)
     # Written so that a NaN differs, too.
@@ -55,9 +57,27 @@ def check_stored(
         _check_strings(f"column {name}", StringTable.load(folder, stem), dataset.item_table[name].to_list())
 
 
+def check_inputs(folder: Path, tower: TowerSpec, table: EntityTable, dataset: Dataset) -> None:
+    """Compare a tower's encoders, and what is looked up for it, with those of the data.
+
+    Args:
+        folder: The artifact.
+        tower: The inputs as the signature has them.
+        table: The entities that they belong to.
+        dataset: The data that the model was trained on.
+
+    Raises:
+        VerificationError: Something differs; it is named.
+    """
+    _check_encoders(folder, tower, table)
+    if tower.lookup:
+        _check_known(folder, tower, table, dataset)
+
+
 def _check_encoders(folder: Path, tower: TowerSpec, table: EntityTable) -> None:
     names = [feature.name for feature in tower.features]
-    if tower.key != table.key or names != list(table.encoders):
+    ids = Vocabulary.load(folder / tower.ids)
+    if tower.key != table.key or names != list(table.encoders) or ids.tokens != table.tokens:
         raise _differs(f"the inputs of {table.key}'s tower")
     for feature in tower.features:
         stored, expected = feature.load_encoder(folder), table.encoders[feature.name]
@@ -70,23 +90,22 @@ def _tokens(encoder: object) -> Sequence[str] | None:
     return getattr(vocabulary, "tokens", None)
 
 
-def _check_known_users(folder: Path, signature: Signature, dataset: Dataset) -> None:
-    """Ask for every user by id alone, as a request would, and compare what is filled in."""
-    if not signature.query.lookup:
-        return
-    encoder = QueryEncoder(signature.query, folder, signature.history)
-    users, history = dataset.users, dataset.full_history
-    for first in range(0, len(users), _USERS_AT_ONCE):
-        rows = range(first, min(first + _USERS_AT_ONCE, len(users)))
-        encoded = [encoder.encode(Row({users.key: users.tokens[row]}, k=1)) for row in rows]
-        filled_in, expected = encoder.stack(encoded), users.take(np.array(rows))
+def _check_known(folder: Path, tower: TowerSpec, table: EntityTable, dataset: Dataset) -> None:
+    """Ask for every entity by id alone, as a request would, and compare what is filled in."""
+    history = dataset.history if dataset.history in table.encoders else None
+    encoder = QueryEncoder(tower, folder, history)
+    entities = "users" if table.key == dataset.users.key else "items"
+    for first in range(0, len(table), _AT_ONCE):
+        rows = range(first, min(first + _AT_ONCE, len(table)))
+        encoded = [encoder.encode(Row({table.key: table.tokens[row]}, k=1)) for row in rows]
+        filled_in, expected = encoder.stack(encoded), table.take(np.array(rows))
         for name, values in expected.items():
             if not np.array_equal(filled_in[name], values):
-                raise _differs(f"the {name} of known users")
-        if history is not None:
+                raise _differs(f"the {name} of known {entities}")
+        if history is not None and dataset.full_history is not None:
             for row, known in zip(rows, encoded, strict=True):
-                if not np.array_equal(known.history, history[row]):
-                    raise _differs(f"the whole {dataset.history} of known users")
+                if not np.array_equal(known.history, dataset.full_history[row]):
+                    raise _differs(f"the whole {history} of known {entities}")
 
 
 def _check_strings(what: str, table: StringTable, values: Sequence[object]) -> None:

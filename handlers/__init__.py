@@ -1,7 +1,8 @@
 """What answers a request, in TorchServe or elsewhere; needs numpy and the artifact's runtime, no more."""
 
+from torchtowers.handlers.candidate_ranker import CandidateRanker
 from torchtowers.handlers.errors import TowersError
 from torchtowers.handlers.recommender import Recommender
 from torchtowers.handlers.signature import Signature
 
-__all__ = ["Recommender", "Signature", "TowersError"]
+__all__ = ["CandidateRanker", "Recommender", "Signature", "TowersError"]

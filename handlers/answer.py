@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torchtowers.handlers.errors import RequestError
 from torchtowers.handlers.strings import StringTable
 
-__all__ = ["encode_answer", "encode_error", "encode_row"]
+__all__ = ["encode_answer", "encode_error", "encode_ranked", "encode_row"]
 
 
 def encode_row(
@@ -30,14 +30,28 @@ def encode_row(
         columns: The columns asked for, each value as JSON text.
     """
     taken = rows.tolist()
-    numbers = b", ".join(b"%.9g" % score for score in scores.tolist())
-    answer = b'{"items": [%b], "scores": [%b]' % (_list(ids, taken), numbers)
+    answer = _begin(_list(ids, taken), scores)
     if columns:
         parts = (
             json.dumps(name).encode() + b": [" + _list(table, taken) + b"]" for name, table in columns.items()
         )
         answer += b', "fields": {' + b", ".join(parts) + b"}"
     return answer + b"}"
+
+
+def encode_ranked(ids: Iterable[bytes], scores: NDArray[np.float32]) -> bytes:
+    """Encode one row's answer: `{"items": […], "scores": […]}`.
+
+    Args:
+        ids: The items' ids as JSON text.
+        scores: Their scores; finite.
+    """
+    return _begin(b", ".join(ids), scores) + b"}"
+
+
+def _begin(items: bytes, scores: NDArray[np.float32]) -> bytes:
+    numbers = b", ".join(b"%.9g" % score for score in scores.tolist())
+    return b'{"items": [%b], "scores": [%b]' % (items, numbers)
 
 
 def _list(table: StringTable, rows: Sequence[int]) -> bytes:

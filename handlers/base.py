@@ -6,13 +6,14 @@ from dataclasses import fields
 from http.client import responses
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 from torchtowers.handlers.answer import encode_answer, encode_error
+from torchtowers.handlers.body import json_of
+from torchtowers.handlers.dialect import Request
+from torchtowers.handlers.encoders import Encoder
 from torchtowers.handlers.errors import ArtifactError, InternalError, LimitError, RequestError, shorten
-from torchtowers.handlers.query_encoder import EncodedRow
-from torchtowers.handlers.recommender import Recommender
-from torchtowers.handlers.request import Limits, Request, parse_request
+from torchtowers.handlers.limits import Limits
 
 __all__ = ["BaseHandler"]
 
@@ -20,15 +21,43 @@ _LOGGER = logging.getLogger(__name__)
 _SETTINGS = "torchtowers"
 
 
+class ServedModel(Protocol):
+    """What answers: `read` for each request of a batch, then `answers` for all that could be read."""
+
+    limits: Limits
+
+    @classmethod
+    def load(
+        cls, folder: Path, *, gpu_id: int | None, threads: int | None, limits: Limits | None
+    ) -> "ServedModel":
+        """Load and verify an unpacked archive."""
+
+    @property
+    def fields(self) -> Mapping[str, Encoder]:
+        """The features that a request may hold."""
+
+    def read(self, body: object) -> Request[Any]:
+        """Check a parsed body and encode its rows.
+
+        Raises:
+            RequestError: The body is not what a dialect allows.
+        """
+
+    def answers(self, rows: Sequence[Any]) -> Iterable[bytes | RequestError]:
+        """Give the JSON of each row's answer, or why it has none."""
+
+
 class BaseHandler:
     """What TorchServe loads: `initialize` once a worker, `handle` for every batch.
 
     Each request of a batch is parsed on its own. One that can't be answered gets its own status and its own
-    `{"code", "type", "message"}`; the others are answered together, in one pass through the tower.
+    `{"code", "type", "message"}`; the others are answered together, in one pass through the model.
     """
 
+    model_class: ClassVar[type[ServedModel]]
+
     def __init__(self) -> None:
-        self.recommender: Recommender | None = None
+        self.model: ServedModel | None = None
 
     def initialize(self, context: Any) -> None:
         """Load the archive that the worker has unpacked.
@@ -38,7 +67,7 @@ class BaseHandler:
         """
         properties = context.system_properties
         settings = _settings(getattr(context, "model_yaml_config", None))
-        self.recommender = Recommender.load(
+        self.model = self.model_class.load(
             Path(properties["model_dir"]),
             gpu_id=properties.get("gpu_id"),
             threads=settings.get("threads"),
@@ -52,14 +81,14 @@ class BaseHandler:
             data: What TorchServe hands over, a mapping for each request.
             context: The worker's context; takes each request's status and content type.
         """
-        recommender = self.recommender
-        if recommender is None:
+        model = self.model
+        if model is None:
             raise ArtifactError("handle was called before initialize")
         answers: list[bytes | RequestError] = []
-        parsed: list[tuple[int, Request, list[EncodedRow]]] = []
+        read: list[tuple[int, Request[Any]]] = []
         for position, item in enumerate(data):
             try:
-                request, rows = self._parse(recommender, item)
+                request = model.read(json_of(item, model.fields))
             except RequestError as error:
                 answers.append(error)
             except Exception:  # TorchServe would answer 503 to every request of the batch
@@ -67,34 +96,13 @@ class BaseHandler:
                 answers.append(InternalError())
             else:
                 answers.append(b"")
-                parsed.append((position, request, rows))
-        if parsed:
-            self._answer(recommender, parsed, answers)
+                read.append((position, request))
+        if read:
+            encoded = iter(model.answers([row for _, request in read for row in request.rows]))
+            for position, request in read:
+                own = islice(encoded, len(request.rows))
+                answers[position] = _together(model.limits.max_answer_bytes, request.dialect, own)
         return [self._respond(context, position, answer) for position, answer in enumerate(answers)]
-
-    def _parse(
-        self, recommender: Recommender, item: Mapping[str, object]
-    ) -> tuple[Request, list[EncodedRow]]:
-        encoder = recommender.encoder
-        request = parse_request(
-            item,
-            recommender.limits,
-            encoder.encoders,
-            recommender.columns,
-            has_history=encoder.history is not None,
-        )
-        return request, [encoder.encode(row) for row in request.rows]
-
-    def _answer(
-        self,
-        recommender: Recommender,
-        parsed: Sequence[tuple[int, Request, list[EncodedRow]]],
-        answers: list[bytes | RequestError],
-    ) -> None:
-        encoded = recommender.answers([row for _, _, rows in parsed for row in rows])
-        for position, request, rows in parsed:
-            own = islice(encoded, len(rows))
-            answers[position] = _within(recommender.limits.max_answer_bytes, request.dialect, own)
 
     def _respond(self, context: Any, position: int, answer: bytes | RequestError) -> bytes:
         context.set_response_content_type(position, "application/json")
@@ -106,14 +114,20 @@ class BaseHandler:
         return encode_error(answer)
 
 
-def _within(most: int, dialect: str, rows: Iterable[bytes]) -> bytes | LimitError:
+def _together(most: int, dialect: str, rows: Iterable[bytes | RequestError]) -> bytes | RequestError:
     # TorchServe kills a worker whose answer is over max_response_size, and with it the whole batch.
     kept: list[bytes] = []
     size = 0
-    for row in rows:
+    error: RequestError | None = None
+    for row in rows:  # all of them, as the next request's come after
+        if isinstance(row, RequestError):
+            error = error or row
+            continue
         size += len(row)
         if size <= most:  # what is over the limit is counted and not kept
             kept.append(row)
+    if error is not None:
+        return error
     if size <= most:
         answer = encode_answer(dialect, kept)
         if len(answer) <= most:

@@ -1,44 +1,53 @@
 """Features of known entities, filled in where a request leaves them out.
 
 A client that knows no more than a user's id gets recommendations from the features that the model was
-trained with. The values are kept encoded, one row for each token of the key's vocabulary.
+trained with. The values are kept encoded, one row for each id, and a column for each of a feature's tensors.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from torchtowers.handlers.arrays import map_array, save_array
+from torchtowers.handlers.encoder import Encoded, Encoder, Part, TensorSpec
 from torchtowers.handlers.errors import ArtifactError
 from torchtowers.handlers.strings import check_offsets
-from torchtowers.handlers.vocabulary import FIRST_TOKEN
 
-__all__ = ["LookupColumn"]
+__all__ = ["FeatureLookup", "LookupColumn"]
+
+_DTYPES: dict[str, type[np.generic]] = {"int64": np.int64, "float32": np.float32}
 
 
 class LookupColumn:
-    """One feature's encoded values, by the index of the key.
+    """One tensor's values, by the row of the key.
 
     Args:
-        values: int64 `[keys]` for a scalar feature, `[sum of lengths]` for lists.
-        offsets: int64 `[keys + 1]` for lists; None for a scalar feature.
+        values: `[keys]`, `[keys, width]`, or for lists `[sum of lengths]`; int64 or float32.
+        offsets: int64 `[keys + 1]` for lists; else None.
     """
 
-    def __init__(self, values: NDArray[np.int64], offsets: NDArray[np.int64] | None) -> None:
+    def __init__(self, values: NDArray[Any], offsets: NDArray[np.int64] | None) -> None:
         self._values = values
         self._offsets = offsets
 
     def __len__(self) -> int:
         return len(self._values) if self._offsets is None else len(self._offsets) - 1
 
-    def get(self, key: int) -> int | list[int]:
-        """Give the encoded value of a known key (an index of at least `FIRST_TOKEN`)."""
-        row = key - FIRST_TOKEN
+    def get(self, row: int) -> Part:
+        """Give the encoded value of a known key by its row."""
         if self._offsets is None:
-            return int(self._values[row])
-        indices: list[int] = self._values[self._offsets[row] : self._offsets[row + 1]].tolist()
-        return indices
+            value: Part = self._values[row].tolist()
+            return value
+        listed: list[int] = self._values[self._offsets[row] : self._offsets[row + 1]].tolist()
+        return listed
+
+    def has_lengths_of(self, other: "LookupColumn") -> bool:
+        """Say whether the rows' lists are as long as another column's."""
+        if self._offsets is None or other._offsets is None:
+            return self._offsets is other._offsets
+        return np.array_equal(self._offsets, other._offsets)
 
     @staticmethod
     def files(stem: str, *, is_list: bool) -> tuple[str, ...]:
@@ -52,29 +61,72 @@ class LookupColumn:
             save_array(folder, name, array)
 
     @classmethod
-    def load(cls, folder: Path, stem: str, *, is_list: bool, keys: int, size: int) -> "LookupColumn":
+    def load(cls, folder: Path, stem: str, spec: TensorSpec, *, keys: int, size: int) -> "LookupColumn":
         """Map what `save` wrote.
 
         Args:
             folder: The artifact's folder.
             stem: What the files' names begin with.
-            is_list: Whether the feature is a list.
+            spec: The tensor.
             keys: How many rows there have to be.
-            size: The encoder's; every value has to be an index below it.
+            size: The encoder's; every index has to be below it.
 
         Raises:
-            ArtifactError: A file is missing or malformed, or does not fit `keys` or `size`.
+            ArtifactError: A file is missing or malformed, or does not fit `spec`, `keys` or `size`.
         """
-        values, *rest = (map_array(folder, name, np.int64) for name in cls.files(stem, is_list=is_list))
-        offsets = rest[0] if rest else None
+        names = cls.files(stem, is_list=spec.is_ragged)
+        dimensions = 1 if spec.is_ragged else len(spec.shape)
+        values = map_array(folder, names[0], _DTYPES[spec.dtype], dimensions)
+        offsets = map_array(folder, names[1], np.int64) if spec.is_ragged else None
         if offsets is not None:
             check_offsets(offsets, len(values), f"{stem} in {folder.name}")
-        if len(values) and not (values.min() >= 0 and values.max() < size):
-            raise ArtifactError(
-                f"{stem} in {folder.name}: expected indices from 0 to {size - 1}, "
-                f"got {values.min()} to {values.max()}"
-            )
+        elif values.shape[1:] != spec.shape[1:]:
+            raise ArtifactError(f"{stem} in {folder.name}: expected rows of {spec.shape[1:]} numbers")
+        _check_values(values, size, f"{stem} in {folder.name}")
         column = cls(values, offsets)
         if len(column) != keys:
             raise ArtifactError(f"{stem} in {folder.name}: expected {keys} rows, got {len(column)}")
         return column
+
+
+def _check_values(values: NDArray[Any], size: int, place: str) -> None:
+    if values.dtype != np.int64:
+        if not np.isfinite(values).all():
+            raise ArtifactError(f"{place}: expected finite numbers")
+    elif len(values) and not (values.min() >= 0 and values.max() < size):
+        raise ArtifactError(
+            f"{place}: expected indices from 0 to {size - 1}, got {values.min()} to {values.max()}"
+        )
+
+
+class FeatureLookup:
+    """One feature's encoded values, by the row of the key.
+
+    Args:
+        columns: One for each of the encoder's tensors, of equally long rows where there are several lists.
+    """
+
+    def __init__(self, columns: tuple[LookupColumn, ...]) -> None:
+        self._columns = columns
+
+    def get(self, row: int) -> Encoded:
+        """Give the encoded value of a known key by its row, as `encode_value` would."""
+        if len(self._columns) == 1:
+            return self._columns[0].get(row)
+        return tuple(column.get(row) for column in self._columns)
+
+    @classmethod
+    def load(cls, folder: Path, stem: str, encoder: Encoder, keys: int) -> "FeatureLookup":
+        """Map a feature's columns; see `LookupColumn.load`.
+
+        Raises:
+            ArtifactError: A file is missing or malformed or does not fit, or a row's lists differ in length.
+        """
+        columns = tuple(
+            LookupColumn.load(folder, stem + spec.suffix, spec, keys=keys, size=encoder.size)
+            for spec in encoder.tensors
+        )
+        for other in columns[1:]:
+            if not other.has_lengths_of(columns[0]):
+                raise ArtifactError(f"{stem} in {folder.name}: its lists differ in length")
+        return cls(columns)

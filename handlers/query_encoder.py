@@ -3,21 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from torchtowers.handlers.encoders import Encoder, TokenEncoder, TokenListEncoder, pad
+from torchtowers.handlers.encoders import Encoded, Encoder, TokenEncoder, TokenListEncoder
 from torchtowers.handlers.errors import FieldError, SignatureError, shorten
-from torchtowers.handlers.lookup import LookupColumn
+from torchtowers.handlers.lookup import FeatureLookup
 from torchtowers.handlers.request import RESERVED, Row
 from torchtowers.handlers.signature import TowerSpec
-from torchtowers.handlers.vocabulary import FIRST_TOKEN
+from torchtowers.handlers.vocabulary import FIRST_TOKEN, Vocabulary
 
 __all__ = ["EncodedRow", "QueryEncoder"]
-
-E = TypeVar("E", TokenEncoder, TokenListEncoder)
 
 
 @dataclass(frozen=True)
@@ -26,13 +23,13 @@ class EncodedRow:
 
     Args:
         row: As it came.
-        inputs: By feature, an index or a list of indices.
+        inputs: By feature, what its encoder gives.
         history: Vocabulary indices of the items that the user already knows; all of them, also where
             the tower takes only the last ones.
     """
 
     row: Row
-    inputs: Mapping[str, int | list[int]]
+    inputs: Mapping[str, Encoded]
     history: Sequence[int]
 
 
@@ -50,10 +47,12 @@ class QueryEncoder:
         self.encoders: dict[str, Encoder] = {
             feature.name: feature.load_encoder(folder) for feature in spec.features
         }
-        self._key = self._encoder_of(spec.key, TokenEncoder)
-        self._history = None if history is None else self._encoder_of(history, TokenListEncoder)
+        self._ids = TokenEncoder(Vocabulary.load(folder / spec.ids))
+        # What a row may hold: the features, and the id, also where it is no feature.
+        self.fields: dict[str, Encoder] = {spec.key: self._ids, **self.encoders}
+        self._history = None if history is None else self._history_encoder(history)
         self._history_name = history
-        reserved = [name for name in self.encoders if name in RESERVED]
+        reserved = [name for name in self.fields if name in RESERVED]
         if reserved:
             raise SignatureError(
                 f"a query feature can't be called {reserved[0]}: that is a request's own word"
@@ -75,37 +74,37 @@ class QueryEncoder:
         for feature in self.spec.features:
             if feature.required and given.get(feature.name) in (None, ""):
                 raise FieldError.missing(place + feature.name, self.encoders[feature.name].expected)
-        key = self._key.encode_value(given.get(self.spec.key), place + self.spec.key)
-        inputs: dict[str, int | list[int]] = {}
-        history: list[int] = []
+        key = self._ids.encode_value(given.get(self.spec.key), place + self.spec.key) - FIRST_TOKEN
+        inputs: dict[str, Encoded] = {}
+        history: Sequence[Any] = ()
         for name, encoder in self.encoders.items():
             known = None
-            if key >= FIRST_TOKEN and name not in given and name in self._lookup:
+            if key >= 0 and name not in given and name in self._lookup:
                 known = self._lookup[name].get(key)
             if name == self._history_name and isinstance(encoder, TokenListEncoder):
                 history = known if isinstance(known, list) else encoder.indices(given.get(name), place + name)
-                inputs[name] = history[-encoder.max_length :]
+                inputs[name] = list(history[-encoder.max_length :])
             else:
                 inputs[name] = encoder.encode_value(given.get(name), place + name) if known is None else known
         return EncodedRow(row, inputs, history)
 
-    def stack(self, rows: Sequence[EncodedRow]) -> dict[str, NDArray[np.int64]]:
-        """Give the query tower's inputs: by feature, int64 `[batch]` or `[batch, length]`."""
-        stacked: dict[str, NDArray[np.int64]] = {}
+    def stack(self, rows: Sequence[EncodedRow]) -> dict[str, NDArray[Any]]:
+        """Give the query tower's inputs, by the tensor's name."""
+        stacked: dict[str, NDArray[Any]] = {}
         for name, encoder in self.encoders.items():
-            column: list[Any] = [row.inputs[name] for row in rows]
-            stacked[name] = pad(column) if encoder.is_list else np.asarray(column, dtype=np.int64)
+            arrays = encoder.stack([row.inputs[name] for row in rows])
+            for spec, array in zip(encoder.tensors, arrays, strict=True):
+                stacked[name + spec.suffix] = array
         return stacked
 
-    def _encoder_of(self, name: str, kind: type[E]) -> E:
+    def _history_encoder(self, name: str) -> TokenListEncoder:
         encoder = self.encoders.get(name)
-        if not isinstance(encoder, kind):
-            raise SignatureError(f"{shorten(name)} has to be a query feature with a {kind.kind} encoder")
+        if not isinstance(encoder, TokenListEncoder):
+            raise SignatureError(f"{shorten(name)} has to be a query feature with a token_list encoder")
         return encoder
 
-    def _load_lookup(self, folder: Path, name: str, stem: str) -> LookupColumn:
+    def _load_lookup(self, folder: Path, name: str, stem: str) -> FeatureLookup:
         encoder = self.encoders.get(name)
         if encoder is None:
             raise SignatureError(f"the signature looks up {shorten(name)}, which is no query feature")
-        keys = len(self._key.vocabulary.tokens)
-        return LookupColumn.load(folder, stem, is_list=encoder.is_list, keys=keys, size=encoder.size)
+        return FeatureLookup.load(folder, stem, encoder, keys=len(self._ids.vocabulary.tokens))

@@ -9,12 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchtowers.handlers.answer import encode_answer, encode_row
-from torchtowers.handlers.encoders import pad
+from torchtowers.handlers.dialect import Request
+from torchtowers.handlers.encoders import Encoder
 from torchtowers.handlers.errors import ArtifactError, shorten
 from torchtowers.handlers.index import ExactIndex
+from torchtowers.handlers.limits import Limits
+from torchtowers.handlers.loading import load_served
 from torchtowers.handlers.query_encoder import EncodedRow, QueryEncoder
-from torchtowers.handlers.request import Limits, rows_of
-from torchtowers.handlers.runtime import Tower, load_tower
+from torchtowers.handlers.request import Row, rows_of
+from torchtowers.handlers.runtime import Tower
 from torchtowers.handlers.signature import Signature
 from torchtowers.handlers.strings import StringTable
 from torchtowers.handlers.vocabulary import FIRST_TOKEN
@@ -83,13 +86,11 @@ class Recommender:
         """
         folder = Path(folder)
         signature = signature or Signature.read(folder)
-        if signature.kind != "retrieval":
-            raise ArtifactError(f"expected a retrieval model, got one of kind {signature.kind!r}")
-        signature.verify_files(folder)
-        if runtime is None:
-            runtime = "onnx" if "onnx" in signature.towers else next(iter(signature.towers), "onnx")
-        serving = signature.for_serving(runtime)
-        tower = load_tower(runtime, folder / serving.towers[runtime]["query"], gpu_id=gpu_id, threads=threads)
+        tower = load_served(
+            folder, signature, kind="retrieval", runtime=runtime, gpu_id=gpu_id, threads=threads
+        )
+        if signature.index is None:
+            raise ArtifactError("the signature of a retrieval model has no index; export it again")
         index = ExactIndex.load(folder, signature.index)
         columns = {name: StringTable.load(folder, stem) for name, stem in signature.columns.items()}
         for name, column in columns.items():
@@ -110,12 +111,24 @@ class Recommender:
         Raises:
             RequestError: The body is not what a dialect allows.
         """
-        encoder = self.encoder
-        has_history = encoder.history is not None
-        request = rows_of(body, self.limits, encoder.encoders, self.columns, has_history=has_history)
-        encoded = [encoder.encode(row) for row in request.rows]
-        answer: dict[str, Any] = json.loads(encode_answer(request.dialect, self.answers(encoded)))
+        request = self.read(body)
+        answer: dict[str, Any] = json.loads(encode_answer(request.dialect, self.answers(request.rows)))
         return answer
+
+    @property
+    def fields(self) -> Mapping[str, Encoder]:
+        """The features that a request may hold."""
+        return self.encoder.fields
+
+    def read(self, body: object) -> Request[EncodedRow]:
+        """Check a parsed body and encode its rows.
+
+        Raises:
+            RequestError: The body is not what a dialect allows.
+        """
+        has_history = self.encoder.history is not None
+        request = rows_of(body, self.limits, self.fields, self.columns, has_history=has_history)
+        return Request(request.dialect, tuple(map(self.encoder.encode, request.rows)))
 
     def answers(self, rows: Sequence[EncodedRow]) -> Iterator[bytes]:
         """Search a batch and give each row's answer as JSON, one after the other."""
@@ -152,13 +165,10 @@ class Recommender:
 
     def _try_tower(self) -> None:
         """Run the tower once: a file that does not fit the signature is refused while it is loaded."""
-        inputs = {
-            name: pad([[]]) if encoder.is_list else np.zeros(1, dtype=np.int64)
-            for name, encoder in self.encoder.encoders.items()
-        }
         expected = (1, self.index.embeddings.shape[1])
         try:
-            shape = self.tower(inputs).shape
+            anyone = self.encoder.encode(Row({self.encoder.spec.key: "?"}, k=1))
+            shape = self.tower(self.encoder.stack([anyone])).shape
         except Exception as error:  # of whichever runtime
             raise ArtifactError(
                 f"the query tower does not take the signature's features: {shorten(str(error))}"

@@ -11,7 +11,7 @@ from torchtowers.handlers.errors import ArtifactError, RuntimeUnavailableError
 
 __all__ = ["Tower", "load_tower"]
 
-Inputs = Mapping[str, NDArray[np.int64]]
+Inputs = Mapping[str, NDArray[Any]]
 
 
 class Tower(Protocol):
@@ -21,7 +21,7 @@ class Tower(Protocol):
         """Embed a batch.
 
         Args:
-            inputs: By feature, int64 `[batch]` or `[batch, length]`.
+            inputs: By the tensor's name, int64 `[batch]` or `[batch, length]`, or float32.
 
         Returns:
             float32 `[batch, dim]`.

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from torchtowers.handlers.encoders import Encoder, encoder_from_json
-from torchtowers.handlers.errors import ArtifactError, SignatureError
+from torchtowers.handlers.encoders import Encoder, TensorSpec, encoder_from_json
+from torchtowers.handlers.errors import ArtifactError, SignatureError, shorten
 from torchtowers.handlers.json_reader import JsonReader, inside
 from torchtowers.handlers.lookup import LookupColumn
 from torchtowers.handlers.strings import StringTable
@@ -17,6 +17,7 @@ from torchtowers.handlers.vocabulary import Vocabulary
 __all__ = [
     "FILE_NAME",
     "FORMAT_VERSION",
+    "SERVED",
     "FeatureSpec",
     "IndexSpec",
     "Signature",
@@ -26,6 +27,9 @@ __all__ = [
 
 FORMAT_VERSION = 1
 FILE_NAME = "signature.json"
+
+# By the model's kind, which of a runtime's files answers requests.
+SERVED = {"retrieval": "query", "ranking": "ranker"}
 
 
 def sha256_of(path: Path) -> str:
@@ -40,8 +44,8 @@ class FeatureSpec:
 
     Args:
         name: The field of a request.
-        dtype: `string` or `number`.
-        shape: `("batch",)` or `("batch", "length")`.
+        dtype: `string`, `number` or `boolean`.
+        shape: Of a batch of a request's values: `("batch",)`, or `("batch", "length")` for lists.
         encoder: The encoder's kind and settings, with `vocabulary` naming a file of the artifact.
         out_of_vocabulary: What becomes of a token that the vocabulary does not know.
         required: A request's row without it is refused.
@@ -65,6 +69,11 @@ class FeatureSpec:
         """Whether a row holds a list of it."""
         return len(self.shape) > 1
 
+    @property
+    def tensors(self) -> tuple[TensorSpec, ...]:
+        """What the feature becomes: the model's inputs."""
+        return encoder_from_json(self.encoder, Vocabulary(())).tensors
+
     def load_encoder(self, folder: Path) -> Encoder:
         """Make the encoder with its vocabulary from the artifact in `folder`."""
         name = self.vocabulary_file
@@ -76,24 +85,28 @@ class TowerSpec:
     """A tower's inputs, in the order in which the ONNX and TorchScript files take them, and its id's name.
 
     Args:
-        key: The feature that identifies the entity, such as `user_id`.
+        key: The field of a request that identifies the entity, such as `user_id`; it may be no input.
+        ids: The file of the ids that are known, a vocabulary.
         features: Its inputs.
         lookup: Features that are filled in for a known key when a request leaves them out; each names
             the stem of its files in the artifact.
     """
 
     key: str
+    ids: str
     features: tuple[FeatureSpec, ...]
     lookup: Mapping[str, str] = field(default_factory=dict)
 
     def files(self) -> Iterator[str]:
         """Name the files of the vocabularies and of what is looked up."""
-        is_list = {spec.name: spec.is_list for spec in self.features}
+        yield self.ids
         for spec in self.features:
             if spec.vocabulary_file is not None:
                 yield spec.vocabulary_file
-        for name, stem in self.lookup.items():
-            yield from LookupColumn.files(stem, is_list=is_list.get(name, False))
+            if spec.name in self.lookup:
+                for tensor in spec.tensors:
+                    stem = self.lookup[spec.name] + tensor.suffix
+                    yield from LookupColumn.files(stem, is_list=tensor.is_ragged)
 
 
 @dataclass(frozen=True)
@@ -118,13 +131,14 @@ class Signature:
     """All that serving has to know of an artifact.
 
     Args:
-        kind: The model's kind; `retrieval`.
-        query: The query tower's inputs.
-        candidate: The candidate tower's inputs; None in an archive that holds no candidate tower.
+        kind: The model's kind: `retrieval` or `ranking`.
+        query: The query tower's inputs; of a ranking model, those that a request's row has once.
+        candidate: The candidate tower's inputs, or those that a ranking model takes of each candidate; None
+            in an archive that holds no candidate tower.
         history: The query feature that lists items which the user already knows, if there is one.
-        index: The candidates.
+        index: The candidates of a retrieval model.
         columns: Item columns that can be asked for, each with the stem of its files.
-        towers: By runtime, then `query` or `candidate`: the tower's file.
+        towers: By runtime, then `query`, `candidate` or `ranker`: the file.
         onnx_opset: The opset of the ONNX files, if there are any.
         versions: Of Python and of the libraries that made the artifact.
         files: The sha256 of every file of the artifact but the signature.
@@ -134,7 +148,7 @@ class Signature:
     query: TowerSpec
     candidate: TowerSpec | None
     history: str | None
-    index: IndexSpec
+    index: IndexSpec | None
     columns: Mapping[str, str]
     towers: Mapping[str, Mapping[str, str]]
     onnx_opset: int | None
@@ -166,20 +180,21 @@ class Signature:
                 raise ArtifactError(f"{name} in {folder.name} was altered: its sha256 is not the signature's")
 
     def for_serving(self, runtime: str) -> "Signature":
-        """Give the signature of an archive that answers queries with one runtime only.
+        """Give the signature of an archive that answers requests with one runtime only.
 
         Raises:
-            ArtifactError: The artifact holds no query tower for that runtime.
+            ArtifactError: The artifact holds no file for that runtime.
         """
         if runtime not in self.towers:
             raise ArtifactError(
                 f"the artifact has no {runtime} tower, only {', '.join(sorted(self.towers))}; "
                 f"export it with --format {runtime}"
             )
+        served = SERVED[self.kind]
         restricted = replace(
             self,
-            candidate=None,
-            towers={runtime: {"query": self.towers[runtime]["query"]}},
+            candidate=self.candidate if self.kind == "ranking" else None,
+            towers={runtime: {served: self.towers[runtime][served]}},
             onnx_opset=self.onnx_opset if runtime == "onnx" else None,
         )
         used = restricted.used_files()
@@ -188,8 +203,11 @@ class Signature:
     def used_files(self) -> frozenset[str]:
         """Give the names of the files that the signature refers to."""
         names = {file for runtime in self.towers.values() for file in runtime.values()}
-        names.add(self.index.embeddings)
-        for stem in (self.index.ids, *self.columns.values()):
+        stems = list(self.columns.values())
+        if self.index is not None:
+            names.add(self.index.embeddings)
+            stems.append(self.index.ids)
+        for stem in stems:
             names.update(StringTable.files(stem))
         for tower in filter(None, (self.query, self.candidate)):
             names.update(tower.files())
@@ -211,7 +229,7 @@ class Signature:
                 {"name": "items", "dtype": "string", "shape": ["k"]},
                 {"name": "scores", "dtype": "float32", "shape": ["k"]},
             ],
-            "index": vars(self.index),
+            "index": None if self.index is None else vars(self.index),
             "columns": dict(self.columns),
             "towers": {runtime: dict(files) for runtime, files in self.towers.items()},
             "onnx_opset": self.onnx_opset,
@@ -250,39 +268,51 @@ class Signature:
                 f"signature.json is of format version {version}, this code reads {FORMAT_VERSION}; "
                 "serve it with the torchtowers version that exported it, or export it again"
             )
-        index = reader.child("index")
-        candidate = reader.optional("candidate", dict)
+        kind = reader.get("kind", str)
+        if kind not in SERVED:
+            raise SignatureError(
+                f"signature.json is of a model of kind {shorten(kind)}, this code knows {', '.join(SERVED)}; "
+                "serve it with the torchtowers version that exported it"
+            )
+        candidate = reader.get("candidate", dict) if kind == "ranking" else reader.optional("candidate", dict)
         return cls(
-            kind=reader.get("kind", str),
+            kind=kind,
             query=_tower_from_json(reader.child("query")),
             candidate=None if candidate is None else _tower_from_json(reader.child("candidate")),
             history=reader.optional("history", str),
-            index=IndexSpec(
-                size=index.get("size", int),
-                dimension=index.get("dimension", int),
-                metric=index.get("metric", str),
-                exact=index.get("exact", bool),
-                embeddings=index.path("embeddings"),
-                ids=index.path("ids"),
-            ),
+            index=_index_from_json(reader.child("index")) if kind == "retrieval" else None,
             columns=reader.child("columns").paths(),
-            towers={name: _sides(files) for name, files in reader.child("towers").children().items()},
+            towers={
+                name: _files_of(files, SERVED[kind])
+                for name, files in reader.child("towers").children().items()
+            },
             onnx_opset=reader.optional("onnx_opset", int),
             versions=reader.child("versions").strings(),
             files={inside(name): sha for name, sha in reader.child("files").strings().items()},
         )
 
 
-def _sides(reader: JsonReader) -> dict[str, str]:
-    reader.path("query")
+def _files_of(reader: JsonReader, served: str) -> dict[str, str]:
+    reader.path(served)
     return reader.paths()
+
+
+def _index_from_json(reader: JsonReader) -> IndexSpec:
+    return IndexSpec(
+        size=reader.get("size", int),
+        dimension=reader.get("dimension", int),
+        metric=reader.get("metric", str),
+        exact=reader.get("exact", bool),
+        embeddings=reader.path("embeddings"),
+        ids=reader.path("ids"),
+    )
 
 
 def _tower_to_json(tower: TowerSpec) -> dict[str, Any]:
     features = [
         {**vars(spec), "shape": list(spec.shape), "encoder": dict(spec.encoder)} for spec in tower.features
     ]
-    return {"key": tower.key, "features": features, "lookup": dict(tower.lookup)}
+    return {"key": tower.key, "ids": tower.ids, "features": features, "lookup": dict(tower.lookup)}
 
 
 def _tower_from_json(reader: JsonReader) -> TowerSpec:
@@ -302,4 +332,6 @@ def _tower_from_json(reader: JsonReader) -> TowerSpec:
                 required=feature.get("required", bool),
             )
         )
-    return TowerSpec(reader.get("key", str), tuple(features), reader.child("lookup").paths())
+    return TowerSpec(
+        reader.get("key", str), reader.path("ids"), tuple(features), reader.child("lookup").paths()
+    )

@@ -1,18 +1,13 @@
 """Towers, tasks, layers, losses, metrics, indexes, optimizers, training and evaluation."""
 
+from torchtowers.models.baseline_popularity import popularity_scorer
 from torchtowers.models.brute_force import BruteForce
 from torchtowers.models.calibration import Calibration
 from torchtowers.models.callbacks import Callback, EarlyStopping
 from torchtowers.models.catalogue_metrics import CatalogueMetrics
 from torchtowers.models.clippy_adagrad import ClippyAdagrad, shrink_by_references
 from torchtowers.models.composite_optimizer import CompositeOptimizer
-from torchtowers.models.config import (
-    EarlyStoppingConfig,
-    RunConfig,
-    TrainingConfig,
-    load_config,
-    parse_config,
-)
+from torchtowers.models.config import RunConfig, load_config, parse_config
 from torchtowers.models.coverage import CatalogueCoverage
 from torchtowers.models.cross import Cross
 from torchtowers.models.cross_batch_memory import CrossBatchMemory
@@ -22,7 +17,7 @@ from torchtowers.models.dot_interaction import DotInteraction
 from torchtowers.models.embed_reduce import EmbedReduce
 from torchtowers.models.embeddings import ListEmbedding, TokenEmbedding
 from torchtowers.models.errors import ConfigError, RunError, TrainingError
-from torchtowers.models.evaluation import evaluate, model_scorer, popularity_scorer
+from torchtowers.models.evaluation import evaluate, model_scorer
 from torchtowers.models.experiment import Trained, evaluate_run, open_run, train
 from torchtowers.models.factorized_top_k import FactorizedTopK
 from torchtowers.models.faiss_index import Faiss
@@ -104,6 +99,7 @@ from torchtowers.models.streaming import Streaming
 from torchtowers.models.towers import Tower
 from torchtowers.models.trainable import BatchSource, Trainable
 from torchtowers.models.training import fit
+from torchtowers.models.training_config import EarlyStoppingConfig, TrainingConfig
 from torchtowers.models.two_tower import TwoTower, build_tower, build_two_tower
 from torchtowers.models.unified_embedding import UnifiedEmbedding
 from torchtowers.models.weights import load_weights, weights_of

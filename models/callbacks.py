@@ -6,7 +6,7 @@ from typing import Literal
 
 from torchtowers.models.errors import TrainingError
 
-__all__ = ["Callback", "EarlyStopping"]
+__all__ = ["Callback", "EarlyStopping", "StopAfter"]
 
 
 class Callback:
@@ -112,3 +112,18 @@ class EarlyStopping(Callback):
     def load_state(self, state: Mapping[str, float]) -> None:
         """Take back what `state` gave."""
         self._best, self._best_epoch = state["best"], int(state["best_epoch"])
+
+
+class StopAfter(Callback):
+    """Ends training after a number of epochs, while learning rates fall as if it went on.
+
+    Args:
+        epochs: Their number.
+    """
+
+    def __init__(self, epochs: int) -> None:
+        self._epochs = epochs
+
+    def after_epoch(self, epoch: int, figures: dict[str, float]) -> bool:
+        """See whether this was the last one."""
+        return epoch >= self._epochs

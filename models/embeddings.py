@@ -9,10 +9,12 @@ from torch import Tensor, nn
 from torchtowers.handlers.encoders import MISSING, UNKNOWN
 from torchtowers.models.embed_reduce import POWERS, divide_by_length
 
-__all__ = ["ListEmbedding", "TokenEmbedding", "pooled_sum"]
+__all__ = ["ListEmbedding", "TokenEmbedding", "WeightedListEmbedding", "pooled_sum"]
 
 # Above this many entries the matrix of counts costs more than it saves.
 _COUNTS_LIMIT = 32_000_000
+# Below it float32 loses precision; a weight that is smaller counts for nothing.
+_LEAST = 1e-30
 
 
 class TokenEmbedding(nn.Module):
@@ -93,21 +95,81 @@ class ListEmbedding(nn.Module):
             `[batch, dim]`.
         """
         if self.training:
-            indices = self._drop(indices)
+            indices = dropped(indices, self.token_dropout, self.list_dropout, self.padding)
             total = pooled_sum(indices, self.weight)
         else:
             present = (indices != self.padding).unsqueeze(-1).to(self.weight.dtype)
             total = (F.embedding(indices, self.weight) * present).sum(1)
         return divide_by_length(total, indices, self.padding, self.power)
 
-    def _drop(self, indices: Tensor) -> Tensor:
-        if self.token_dropout > 0:
-            dropped = torch.rand(indices.shape) < self.token_dropout
-            indices = indices.masked_fill(dropped.to(indices.device), self.padding)
-        if self.list_dropout > 0:
-            dropped = torch.rand((indices.size(0), 1)) < self.list_dropout
-            indices = indices.masked_fill(dropped.to(indices.device), self.padding)
-        return indices
+
+class WeightedListEmbedding(nn.Module):
+    """The weighted mean of the rows of a list of indices; an empty list has the zero vector.
+
+    Args:
+        size: Rows of the table.
+        dim: Its width.
+        token_dropout: In training, how often one index is left out.
+        list_dropout: In training, how often a whole list is left out, so that an answer without it is learnt.
+        std: Standard deviation of the initial values.
+    """
+
+    # As for TokenEmbedding.
+    sparse = True
+
+    def __init__(
+        self,
+        size: int,
+        dim: int,
+        *,
+        token_dropout: float = 0.0,
+        list_dropout: float = 0.0,
+        std: float = 0.05,
+    ) -> None:
+        super().__init__()
+        self.token_dropout = token_dropout
+        self.list_dropout = list_dropout
+        self.padding = MISSING
+        self.least = _LEAST
+        self.weight = nn.Parameter(_initial(size, dim, std))
+
+    def forward(self, indices: Tensor, weights: Tensor) -> Tensor:
+        """Look up and pool: the sum of weights times rows, divided by the sum of the weights' sizes.
+
+        Args:
+            indices: int64 `[batch, length]`, padded with 0 anywhere.
+            weights: float32 `[batch, length]`; those of padding are passed over.
+
+        Returns:
+            `[batch, dim]`.
+        """
+        if self.training:
+            indices = dropped(indices, self.token_dropout, self.list_dropout, self.padding)
+        weights = weights.to(self.weight.dtype).masked_fill(indices == self.padding, 0.0)
+        # By the largest first, since the sum of weights may be too large, and one of them too small a number.
+        weights = weights / weights.abs().amax(1, keepdim=True).clamp(min=self.least)
+        weights = weights / weights.abs().sum(1, keepdim=True).clamp(min=self.least)
+        rows = F.embedding(indices, self.weight, padding_idx=self.padding, sparse=True)
+        return torch.matmul(weights.unsqueeze(1), rows).squeeze(1)
+
+
+@torch.jit.unused  # an exported tower does not train
+def dropped(indices: Tensor, token_rate: float, list_rate: float, padding: int) -> Tensor:
+    """Leave out single indices and whole lists at random.
+
+    Args:
+        indices: int64 `[batch, length]`.
+        token_rate: How often an index becomes padding.
+        list_rate: How often all of a row do.
+        padding: The index for it.
+    """
+    if token_rate > 0:
+        chosen = torch.rand(indices.shape) < token_rate
+        indices = indices.masked_fill(chosen.to(indices.device), padding)
+    if list_rate > 0:
+        chosen = torch.rand((indices.size(0), 1)) < list_rate
+        indices = indices.masked_fill(chosen.to(indices.device), padding)
+    return indices
 
 
 @torch.jit.unused  # an exported tower does not train

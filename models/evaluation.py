@@ -5,28 +5,56 @@ TFRS's `FactorizedTopK`, which matters for popularity only. With seen items excl
 has in training don't compete.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from torchtowers.data.dataset import Dataset, Interactions
+from torchtowers.data.dataset import Dataset
+from torchtowers.data.interactions import Interactions
 from torchtowers.models.batch_tensors import to_tensors
 from torchtowers.models.catalogue_metrics import FIGURES, catalogue_figures
 from torchtowers.models.coverage import CatalogueCoverage
 from torchtowers.models.errors import TrainingError
+from torchtowers.models.evaluation_groups import activity_groups, popularity_groups
 from torchtowers.models.index import top_columns
+from torchtowers.models.pairs_by_user import PairsByUser
 from torchtowers.models.places import places_by_score
-from torchtowers.models.two_tower import TwoTower
+from torchtowers.models.retrieval_model import RetrievalModel
 
-__all__ = ["embed_candidates", "evaluate", "model_scorer", "popularity_scorer"]
+__all__ = [
+    "RetrievalEvaluation",
+    "Scorer",
+    "embed_candidates",
+    "evaluate",
+    "evaluate_retrieval",
+    "model_scorer",
+    "seen_before",
+]
 
 Scorer = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 
 _USERS_AT_ONCE = 256
 _ITEMS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class RetrievalEvaluation:
+    """What `evaluate_retrieval` gives.
+
+    Attributes:
+        figures: As `evaluate` gives them.
+        groups: The figures of parts of the interactions, seen items excluded: `user_activity`, by the number
+            of interactions that their user has in training, and `item_popularity`, by that of their item. A
+            part has a `label` with its range, the number of its `users` and `interactions`, and `figures`.
+    """
+
+    figures: dict[str, float]
+    groups: dict[str, list[dict[str, Any]]]
 
 
 def evaluate(
@@ -54,11 +82,66 @@ def evaluate(
     Raises:
         TrainingError: There is no interaction, or a score is not finite.
     """
+    return evaluate_retrieval(
+        scorer, interactions, seen, accuracy_at=accuracy_at, ranking_at=ranking_at
+    ).figures
+
+
+def evaluate_retrieval(
+    scorer: Scorer,
+    interactions: Interactions,
+    seen: Interactions,
+    *,
+    accuracy_at: Sequence[int] = (1, 5, 10, 50, 100),
+    ranking_at: Sequence[int] = (10,),
+) -> RetrievalEvaluation:
+    """Measure a scorer, on all interactions and on groups of them; see `evaluate`.
+
+    Raises:
+        TrainingError: There is no interaction, or a score is not finite.
+    """
     if not len(interactions.users):
         raise TrainingError("there are no interactions to measure by: give the split more of the data")
-    excluded, included = (_Totals(accuracy_at, ranking_at) for _ in range(2))
-    wanted, known = _ByUser(interactions), _ByUser(seen)
-    users = np.unique(interactions.users)
+    ks = tuple(dict.fromkeys(accuracy_at)), tuple(dict.fromkeys(ranking_at))
+    wanted = PairsByUser(interactions.users, interactions.items)
+    excluded, included = _places(scorer, wanted, PairsByUser(seen.users, seen.items), ks[1])
+    parts = {
+        "user_activity": activity_groups(wanted.users, seen.users),
+        "item_popularity": popularity_groups(wanted.items, seen.items),
+    }
+    return RetrievalEvaluation(
+        figures={
+            **excluded.figures(*ks),
+            **{f"{name}/seen_included": value for name, value in included.figures(*ks).items()},
+        },
+        groups={
+            name: [_group(label, chosen, excluded, ks) for label, chosen in groups]
+            for name, groups in parts.items()
+        },
+    )
+
+
+def _group(
+    label: str, chosen: NDArray[np.bool_], places: "_Places", ks: tuple[Sequence[int], Sequence[int]]
+) -> dict[str, Any]:
+    part = places.take(chosen)
+    users = len(np.unique(part.users))
+    return {
+        "label": label,
+        "users": users,
+        "interactions": len(part.users),
+        "figures": part.figures(*ks),
+    }
+
+
+def _places(
+    scorer: Scorer, wanted: PairsByUser, known: PairsByUser, ranking_at: Sequence[int]
+) -> "tuple[_Places, _Places]":
+    """Find the places of all interactions, seen items excluded and included, scoring each user once."""
+    found: tuple[list[Tensor], list[Tensor]] = ([], [])
+    coverages: list[CatalogueCoverage] = []
+    width = 0
+    users = np.unique(wanted.users)
     for first in range(0, len(users), _USERS_AT_ONCE):
         chunk = users[first : first + _USERS_AT_ONCE]
         scores = torch.tensor(scorer(chunk))
@@ -66,69 +149,65 @@ def evaluate(
             raise TrainingError(
                 "the model gives scores that are not finite: train it with lower learning rates"
             )
-        rows, items = wanted.pairs(chunk)
-        included.add(scores, rows, items)
-        scores[known.pairs(chunk)] = -torch.inf
-        excluded.add(scores, rows, items)
-    return {
-        **excluded.figures(),
-        **{f"{name}/seen_included": value for name, value in included.figures().items()},
-    }
+        width = scores.size(1)
+        if ranking_at and not coverages:
+            coverages = [CatalogueCoverage(width, ranking_at) for _ in found]
+        rows, items = (torch.from_numpy(part) for part in wanted.pairs(chunk))
+        for turn, places in enumerate(reversed(found)):
+            if turn:
+                scores[known.pairs(chunk)] = -torch.inf
+            places.append(places_by_score(scores, rows, items))
+            if ranking_at:
+                best, columns = top_columns(scores, max(ranking_at))
+                coverages[1 - turn].update(columns.masked_fill(best.isneginf(), -1))
+    covered = [coverage.compute() for coverage in coverages] or [{}, {}]
+    excluded, included = (
+        _Places(wanted.users, wanted.items, torch.cat(places), width, figures)
+        for places, figures in zip(found, covered, strict=True)
+    )
+    return excluded, included
 
 
-class _Totals:
-    """Sums of the figures over chunks of users."""
+@dataclass(frozen=True)
+class _Places:
+    """Interactions and the places of their items in their users' rankings."""
 
-    def __init__(self, accuracy_at: Sequence[int], ranking_at: Sequence[int]) -> None:
-        self.accuracy_at, self.ranking_at = (tuple(dict.fromkeys(ks)) for ks in (accuracy_at, ranking_at))
-        self.hits = torch.zeros(len(self.accuracy_at), dtype=torch.float64)
-        self.sums = torch.zeros(len(FIGURES), len(self.ranking_at), dtype=torch.float64)
-        self.interactions, self.users = 0, 0
-        self.coverage: CatalogueCoverage | None = None
+    users: NDArray[np.int64]
+    items: NDArray[np.int64]
+    places: Tensor
+    width: int
+    covered: Mapping[str, Tensor]
 
-    def add(self, scores: Tensor, rows: Tensor, items: Tensor) -> None:
-        """Add users' scores `[users, items]`, and the cells that should be high, int64 `[interactions]`."""
-        places = places_by_score(scores, rows, items)
-        self.interactions += len(places)
-        self.hits += (places[:, None] < torch.tensor(self.accuracy_at)).sum(0)
-        users, width = scores.shape
-        self.users += users
-        if self.ranking_at:
-            cells, interaction = torch.unique(rows * width + items, return_inverse=True)
-            places = places.new_empty(len(cells)).scatter_(0, interaction, places)
-            self.sums += catalogue_figures(places, cells // width, users, width, self.ranking_at).sum(2)
-            self.coverage = self.coverage or CatalogueCoverage(width, self.ranking_at)
-            best, columns = top_columns(scores, max(self.ranking_at))
-            self.coverage.update(columns.masked_fill(best.isneginf(), -1))
+    def take(self, chosen: NDArray[np.bool_]) -> "_Places":
+        """Give some of the interactions, of which there is no coverage."""
+        places = self.places[torch.from_numpy(chosen)]
+        return _Places(self.users[chosen], self.items[chosen], places, self.width, {})
 
-    def figures(self) -> dict[str, float]:
+    def figures(self, accuracy_at: Sequence[int], ranking_at: Sequence[int]) -> dict[str, float]:
         """Give the figures by name."""
-        hits = zip(self.accuracy_at, self.hits, strict=True)
-        figures = {f"top_{k}_accuracy": float(count / self.interactions) for k, count in hits}
-        covered = self.coverage.compute() if self.coverage else {}
-        for place, k in enumerate(self.ranking_at):
-            for name, total in zip(FIGURES, self.sums[:, place], strict=True):
-                figures[f"{name}@{k}"] = float(total / self.users)
-            figures[f"coverage@{k}"] = float(covered[f"coverage@{k}"])
+        figures = {f"top_{k}_accuracy": float((self.places < k).double().mean()) for k in accuracy_at}
+        if not ranking_at:
+            return figures
+        names, rows = np.unique(self.users, return_inverse=True)
+        cells, interaction = torch.unique(
+            torch.from_numpy(rows * self.width + self.items), return_inverse=True
+        )
+        places = self.places.new_empty(len(cells)).scatter_(0, interaction, self.places)
+        means = catalogue_figures(places, cells // self.width, len(names), self.width, ranking_at).mean(2)
+        for place, k in enumerate(ranking_at):
+            for name, mean in zip(FIGURES, means[:, place], strict=True):
+                figures[f"{name}@{k}"] = float(mean)
+            if self.covered:
+                figures[f"coverage@{k}"] = float(self.covered[f"coverage@{k}"])
         return figures
 
 
-class _ByUser:
-    """Interactions in the order of their users, to find those of some."""
-
-    def __init__(self, interactions: Interactions) -> None:
-        order = np.argsort(interactions.users, kind="stable")
-        self.users, self.items = interactions.users[order], interactions.items[order]
-
-    def pairs(self, users: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """Give for each interaction of these users the user's place among them, and the item."""
-        begins, ends = (np.searchsorted(self.users, users, side) for side in ("left", "right"))
-        rows = np.repeat(np.arange(len(users)), ends - begins)
-        items = np.concatenate([self.items[begin:end] for begin, end in zip(begins, ends, strict=True)])
-        return torch.from_numpy(rows), torch.from_numpy(items)
+def seen_before(dataset: Dataset, part: str) -> Interactions:
+    """Give what users have had when a part of the split is measured: at the test, validation is past too."""
+    return dataset.train.joined(dataset.validation) if part == "test" else dataset.train
 
 
-def embed_candidates(model: TwoTower, dataset: Dataset) -> NDArray[np.float32]:
+def embed_candidates(model: RetrievalModel, dataset: Dataset) -> NDArray[np.float32]:
     """Embed the whole catalogue; float32 `[items, dim]`."""
     model.eval()
     rows = np.arange(len(dataset.items))
@@ -143,7 +222,7 @@ def embed_candidates(model: TwoTower, dataset: Dataset) -> NDArray[np.float32]:
         )
 
 
-def model_scorer(model: TwoTower, dataset: Dataset) -> Scorer:
+def model_scorer(model: RetrievalModel, dataset: Dataset) -> Scorer:
     """Give a scorer that embeds users on demand and the catalogue once."""
     candidates = embed_candidates(model, dataset)
 
@@ -151,15 +230,5 @@ def model_scorer(model: TwoTower, dataset: Dataset) -> Scorer:
         with torch.inference_mode():
             queries: NDArray[np.float32] = model.query_tower(to_tensors(dataset.users.take(users))).numpy()
         return queries @ candidates.T
-
-    return score
-
-
-def popularity_scorer(train: Interactions, items: int) -> Scorer:
-    """Give a scorer that ranks by the number of training interactions: the floor for every model."""
-    counts = np.bincount(train.items, minlength=items).astype(np.float32)
-
-    def score(users: NDArray[np.int64]) -> NDArray[np.float32]:
-        return np.tile(counts, (len(users), 1))
 
     return score

@@ -5,23 +5,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
+from torch import nn
 
-from torchtowers.data.batches import Batches
 from torchtowers.data.dataset import Dataset, prepare
 from torchtowers.data.named import load_tables
+from torchtowers.data.tables import Tables
 from torchtowers.handlers.encoders import Vocabulary
-from torchtowers.models.callbacks import Callback
 from torchtowers.models.config import RunConfig
 from torchtowers.models.errors import ConfigError, RunError
-from torchtowers.models.evaluation import evaluate, model_scorer, popularity_scorer
+from torchtowers.models.kinds import kind_of
+from torchtowers.models.phases import Phases, build_model
 from torchtowers.models.report import render_report
+from torchtowers.models.retrieval_model import RetrievalModel, as_retrieval_model
 from torchtowers.models.run import Run
-from torchtowers.models.training import fit
-from torchtowers.models.two_tower import TwoTower, build_two_tower
 from torchtowers.models.versions import installed_versions
 
-__all__ = ["Trained", "build_model", "evaluate_run", "open_run", "train"]
+__all__ = ["Trained", "build_model", "evaluate_run", "open_run", "prepare_run", "train"]
 
 Log = Callable[[str], None]
 
@@ -33,7 +32,8 @@ class Trained:
     Args:
         run: The directory.
         config: Its configuration.
-        dataset: The data, encoded with the run's vocabularies.
+        dataset: The data, encoded with the run's vocabularies; its training part is what the model was
+            trained on.
         model: The model, in evaluation mode.
         interrupted: Whether training was stopped before its end.
     """
@@ -41,14 +41,24 @@ class Trained:
     run: Run
     config: RunConfig
     dataset: Dataset
-    model: TwoTower
+    model: nn.Module
     interrupted: bool = False
+
+    @property
+    def towers(self) -> RetrievalModel:
+        """The model, where it is one of two towers.
+
+        Raises:
+            TypeError: It is a ranking model.
+        """
+        return as_retrieval_model(self.model)
 
 
 def train(
     config: RunConfig,
     out: str | Path,
     *,
+    tables: Tables | None = None,
     resume: bool = False,
     overwrite: bool = False,
     log: Log = lambda _: None,
@@ -56,9 +66,13 @@ def train(
 ) -> Trained:
     """Train a model and evaluate it; see `training.fit` for what an interruption leaves.
 
+    With `training.refit` the number of epochs is chosen first, on the validation part, in the run's folder
+    `selection`; then a new model is trained on training and validation part together for as many.
+
     Args:
         config: What to train on and how.
         out: The run directory.
+        tables: The data, in place of the files or the data set that the configuration names.
         resume: Go on from the checkpoint of a run with the same configuration.
         overwrite: Begin anew where there is a run already.
         log: Told what is done, a line each.
@@ -67,33 +81,43 @@ def train(
     Raises:
         RunError: There is a run already and neither `resume` nor `overwrite` is set, or there is nothing to
             resume, or the run to resume has another configuration.
-        ConfigError: Early stopping looks at the validation part, and there is none.
+        ConfigError: Early stopping looks at the validation part, and there is none, or the data has not what
+            the model needs.
         DataError: The data can't be read or does not fit the configuration.
     """
     run = Run(out)
-    _check_place(run, config, resume=resume, overwrite=overwrite)
-    dataset = _dataset(config, log, run.vocabularies() if resume else None)
-    _check_early_stopping(config, dataset)
-    torch.manual_seed(config.training.seed)
-    model = build_model(config, dataset)
+    _check_place(run, resume=resume, overwrite=overwrite)
+    config, dataset = prepare_run(config, tables, log, run.vocabularies() if resume else None)
     if not resume:
         run.begin(config, dataset.vocabularies)
-    progress = fit(
-        model,
-        Batches(dataset, config.training.batch_size, config.training.seed),
-        config.training,
-        run,
-        resume=resume,
-        callbacks=[_Validation(config, dataset, model)] if len(dataset.validation) else [],
-        log=log,
-        show_progress=show_progress,
-    )
-    # Evaluation and what comes after it are the CPU's.
-    trained = Trained(run, config, dataset, model.cpu(), progress.interrupted)
-    if not progress.interrupted:
-        log("evaluating over the whole catalogue")
+    elif run.config() != config:
+        raise RunError(
+            f"{run.folder} was begun with another configuration: resume it with its own, "
+            f"{run.folder}/config.yaml, or train into another directory"
+        )
+    phases = Phases(config, run, log=log, show_progress=show_progress)
+    if config.training.refit:
+        model, interrupted = phases.select(dataset)
+        if interrupted:
+            return Trained(run, config, dataset, model, interrupted=True)
+        dataset = dataset.merged()
+    model, interrupted = phases.train(dataset, resume=resume and run.checkpoint_path.exists())
+    trained = Trained(run, config, dataset, model, interrupted)
+    if not interrupted:
+        log("evaluating")
         _evaluate(trained)
     return trained
+
+
+def prepare_run(
+    config: RunConfig,
+    tables: Tables | None = None,
+    log: Log = lambda _: None,
+    vocabularies: Mapping[str, Vocabulary] | None = None,
+) -> tuple[RunConfig, Dataset]:
+    """Read and encode the data, and fill in what the configuration leaves open; see `train`."""
+    dataset = _dataset(config, tables, log, vocabularies)
+    return _resolve(config, dataset), dataset
 
 
 def evaluate_run(folder: str | Path, *, log: Log = lambda _: None) -> dict[str, Any]:
@@ -105,102 +129,87 @@ def evaluate_run(folder: str | Path, *, log: Log = lambda _: None) -> dict[str, 
     return _evaluate(open_run(folder, log=log))
 
 
-def open_run(folder: str | Path, *, log: Log = lambda _: None) -> Trained:
+def open_run(folder: str | Path, *, tables: Tables | None = None, log: Log = lambda _: None) -> Trained:
     """Read a run's configuration, data and model.
+
+    Args:
+        folder: The run directory.
+        tables: The data, where the run was trained on tables that were given.
+        log: Told what is done, a line each.
 
     Raises:
         RunError: It is no run, holds no model, or its model does not fit its configuration.
     """
     run = Run(folder)
     config = run.config()
-    dataset = _dataset(config, log, run.vocabularies())
+    dataset = _dataset(config, tables, log, run.vocabularies())
     model = build_model(config, dataset)
     run.load_model(model)
+    if config.training.refit and not run.selection.is_unfinished:
+        dataset = dataset.merged()
     return Trained(run, config, dataset, model.eval(), interrupted=not run.is_finished)
 
 
-def build_model(config: RunConfig, dataset: Dataset) -> TwoTower:
-    """Build the model that a configuration describes, with new weights."""
-    settings = config.model.model_dump(exclude={"kind"})
-    return build_two_tower(
-        dataset.users.encoders,
-        dataset.items.encoders,
-        query_key=dataset.users.key,
-        candidate_key=dataset.items.key,
-        history=dataset.history,
-        **settings,
-    )
-
-
-class _Validation(Callback):
-    """Adds what is measured on the validation part to an epoch's figures."""
-
-    def __init__(self, config: RunConfig, dataset: Dataset, model: TwoTower) -> None:
-        self._config = config
-        self._dataset = dataset
-        self._model = model
-
-    def after_epoch(self, epoch: int, figures: dict[str, float]) -> bool:
-        measured = _measure(self._config, self._dataset, self._model.cpu(), "validation")
-        self._model.to(self._config.training.device)
-        figures |= {f"validation/{name}": value for name, value in measured.items()}
-        return False
-
-
-def _check_place(run: Run, config: RunConfig, *, resume: bool, overwrite: bool) -> None:
+def _check_place(run: Run, *, resume: bool, overwrite: bool) -> None:
     if resume:
-        if run.config() != config:
-            raise RunError(
-                f"{run.folder} was begun with another configuration: resume it with its own, "
-                f"{run.folder}/config.yaml, or train into another directory"
-            )
+        run.config()
         if run.is_finished:
             raise RunError(f"{run.folder} is finished: there is nothing to resume; see torchtowers evaluate")
     elif run.exists and not overwrite:
         raise RunError(
             f"{run.folder} holds a run already: replace it with --overwrite, choose another --out"
-            + (", or go on with --resume" if run.checkpoint_path.exists() else "")
+            + (", or go on with --resume" if run.is_unfinished else "")
         )
 
 
-def _check_early_stopping(config: RunConfig, dataset: Dataset) -> None:
+def _resolve(config: RunConfig, dataset: Dataset) -> RunConfig:
+    """Fill in what the configuration leaves open, and see that the data has what it asks for."""
+    kind = kind_of(config)
+    config = kind.resolve(config, dataset)
     stopping = config.training.early_stopping
-    if stopping is not None and stopping.metric.startswith("validation/") and not len(dataset.validation):
+    if stopping is not None and stopping.metric is None:
+        metric, mode = kind.metric(config)
+        stopping = stopping.model_copy(update={"metric": metric, "mode": mode})
+        training = config.training.model_copy(update={"early_stopping": stopping})
+        config = config.model_copy(update={"training": training})
+    if (
+        stopping is not None
+        and str(stopping.metric).startswith("validation/")
+        and not len(dataset.validation)
+    ):
         raise ConfigError(
             f"training.early_stopping.metric: got {stopping.metric}, and there is no validation part: "
             "set split.validation_fraction above 0"
         )
+    return config
 
 
-def _dataset(config: RunConfig, log: Log, vocabularies: Mapping[str, Vocabulary] | None) -> Dataset:
-    tables = load_tables(config.data.dataset, log)
+def _dataset(
+    config: RunConfig, tables: Tables | None, log: Log, vocabularies: Mapping[str, Vocabulary] | None
+) -> Dataset:
+    tables = load_tables(config.data, config.split, log) if tables is None else tables
     dataset = prepare(tables, config.data, config.split, config.features, vocabularies)
     log(
-        f"{config.data.dataset}: {len(dataset.train):,} interactions to train on, "
+        f"{len(dataset.train):,} interactions to train on, "
         f"{len(dataset.validation):,} to validate, {len(dataset.test):,} to test; "
         f"{len(dataset.users):,} users, {len(dataset.items):,} items"
     )
+    for reason, count in dataset.dropped.items():
+        if count:
+            log(f"dropped: {count:,} {reason}")
+    for warning in dataset.warnings:
+        log(f"warning: {warning}")
     return dataset
 
 
-def _measure(config: RunConfig, dataset: Dataset, model: TwoTower, part: str) -> dict[str, float]:
-    chosen = getattr(dataset, part)
-    settings = config.evaluation.model_dump()
-    return evaluate(model_scorer(model, dataset), chosen, dataset.train, **settings)
-
-
 def _evaluate(trained: Trained) -> dict[str, Any]:
-    config, dataset = trained.config, trained.dataset
-    popularity = evaluate(
-        popularity_scorer(dataset.train, len(dataset.items)),
-        dataset.test,
-        dataset.train,
-        **config.evaluation.model_dump(),
-    )
-    metrics: dict[str, Any] = {"test": _measure(config, dataset, trained.model, "test")}
-    if len(dataset.validation):
-        metrics["validation"] = _measure(config, dataset, trained.model, "validation")
-    metrics["baselines"] = {"popularity": popularity}
+    config, dataset, kind = trained.config, trained.dataset, kind_of(trained.config)
+    metrics, content = kind.examine(config, dataset, trained.model)
+    if config.training.refit:
+        metrics["validation"] = trained.run.selection.metrics()["validation"]
+    elif len(dataset.validation):
+        metrics["validation"] = kind.measure(config, dataset, trained.model, "validation")
+    metrics["baselines"] = kind.baselines(config, dataset)
     metrics["data"] = {
         "users": len(dataset.users),
         "items": len(dataset.items),
@@ -208,7 +217,9 @@ def _evaluate(trained: Trained) -> dict[str, Any]:
         "validation": len(dataset.validation),
         "test": len(dataset.test),
     }
+    metrics["dropped"] = dict(dataset.dropped)
+    metrics["warnings"] = list(dataset.warnings)
     metrics["versions"] = installed_versions("numpy", "torch", "torchtowers")
     trained.run.save_metrics(metrics)
-    trained.run.save_report(render_report(trained.run, config, metrics))
+    trained.run.save_report(render_report(trained.run, config, metrics, content))
     return metrics

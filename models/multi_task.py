@@ -107,9 +107,14 @@ def build_multi_task(
     candidate_hidden: Sequence[int] = (),
     dim: int = 32,
     pooling: Literal["mean", "sqrtn"] = "mean",
+    dropout: float = 0.0,
+    unknown_rate: float = 0.0,
+    history_dropout: float = 0.0,
+    empty_history_rate: float = 0.0,
     normalize: bool = False,
     temperature: float = 1.0,
     remove_accidental_hits: bool = True,
+    remove_duplicate_queries: bool = False,
     rating_hidden: Sequence[int] = (256, 128),
     retrieval_weight: float = 1.0,
     rating_weight: float = 1.0,
@@ -128,9 +133,14 @@ def build_multi_task(
         candidate_hidden: Widths of the candidate tower's hidden layers.
         dim: Dimension of the embeddings.
         pooling: Of lists, `mean` or `sqrtn`.
+        dropout: As in `build_two_tower`, and so are the next three.
+        unknown_rate: Of ids.
+        history_dropout: Of a history's items.
+        empty_history_rate: Of whole histories.
         normalize: Whether retrieval scores are cosines.
         temperature: Divides them in the loss.
         remove_accidental_hits: Whether an item drawn twice into a batch is no negative of itself.
+        remove_duplicate_queries: Whether the other items of a user drawn twice are no negatives of theirs.
         rating_hidden: Widths of the layers between the embeddings and the rating.
         retrieval_weight: Of the retrieval loss, a mean over the batch; TFRS sums, which weighs it by the
             batch's size.
@@ -151,10 +161,15 @@ def build_multi_task(
         candidate_hidden=candidate_hidden,
         dim=dim,
         pooling=pooling,
+        dropout=dropout,
+        unknown_rate=unknown_rate,
+        history_dropout=history_dropout,
+        empty_history_rate=empty_history_rate,
         normalize=normalize,
         item_bias=False,
         temperature=temperature,
         remove_accidental_hits=remove_accidental_hits,
+        remove_duplicate_queries=remove_duplicate_queries,
     )
     return MultiTask(
         towers.query_tower,

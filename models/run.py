@@ -15,6 +15,7 @@ from torchtowers.data.folders import is_empty_folder, replaced_folder
 from torchtowers.handlers.encoders import Vocabulary
 from torchtowers.models.config import RunConfig, load_config
 from torchtowers.models.errors import RunError
+from torchtowers.models.training_config import EarlyStoppingConfig
 from torchtowers.models.weights import load_weights, weights_of
 
 __all__ = ["Run"]
@@ -24,6 +25,7 @@ _MODEL = "model.safetensors"
 _CHECKPOINT = "checkpoint.safetensors"
 _METRICS = "metrics.json"
 _HISTORY = "history.jsonl"
+_SELECTION = "selection"
 
 
 class Run:
@@ -48,7 +50,17 @@ class Run:
     @property
     def is_finished(self) -> bool:
         """Whether training has ended here."""
-        return self.model_path.exists() and not self.checkpoint_path.exists()
+        return self.model_path.exists() and not self.is_unfinished
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether there is a training to go on with, this run's or its selection's."""
+        return self.checkpoint_path.exists() or self.selection.checkpoint_path.exists()
+
+    @property
+    def selection(self) -> "Run":
+        """The training on a part of the data that chose the number of epochs, if there was one."""
+        return Run(self.folder / _SELECTION)
 
     @property
     def model_path(self) -> Path:
@@ -171,6 +183,21 @@ class Run:
         if not path.exists():
             return []
         return [_parse(line, path) for line in path.read_text(encoding="utf-8").splitlines()]
+
+    def best_epoch(self, stopping: EarlyStoppingConfig) -> int:
+        """Give the first of the epochs whose figure is best.
+
+        Raises:
+            RunError: No epoch has such a figure.
+        """
+        sign = 1 if stopping.mode == "max" else -1
+        name = str(stopping.metric)
+        figures = [(entry["epoch"], sign * entry[name]) for entry in self.history() if name in entry]
+        if not figures:
+            raise RunError(f"{self.folder} has no epoch with {name}: train again")
+        # The first of equal ones, as early stopping takes.
+        best: int = max(figures, key=lambda figure: figure[1])[0]
+        return best
 
     def save_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Write metrics.json."""

@@ -17,13 +17,13 @@ from torchtowers.models.callbacks import Callback, EarlyStopping
 from torchtowers.models.checkpoint import Progress, load_checkpoint, save_checkpoint
 from torchtowers.models.compiling import compiled
 from torchtowers.models.composite_optimizer import CompositeOptimizer
-from torchtowers.models.config import TrainingConfig
 from torchtowers.models.errors import ConfigError, TrainingError
 from torchtowers.models.optimizers import build_optimizer
 from torchtowers.models.run import Run
 from torchtowers.models.schedules import warmup_and_decay
 from torchtowers.models.sparse_gradients import clip_gradient_norm
 from torchtowers.models.trainable import BatchSource, check_trainable, loss_value
+from torchtowers.models.training_config import TrainingConfig
 
 __all__ = ["fit"]
 

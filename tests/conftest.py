@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.tiny import tiny_trained
+from tests.tiny import tiny_ranking_trained, tiny_trained
 from torchtowers.export.archive import build_archive
 from torchtowers.export.artifact import export_artifact
 from torchtowers.models.experiment import Trained
@@ -46,4 +46,27 @@ def archives(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = tmp_path_factory.mktemp("store")
     for runtime in ("onnx", "torchscript"):
         build_archive(artifact, name=f"tiny-{runtime}", export_path=store, runtime=runtime)
+    return store
+
+
+@pytest.fixture(scope="session")
+def ranking_trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A trained ranking model; not to be changed."""
+    return tiny_ranking_trained(tmp_path_factory.mktemp("runs") / "ranking")
+
+
+@pytest.fixture(scope="session")
+def ranking_artifact(ranking_trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its artifact, in both formats; not to be changed."""
+    out = tmp_path_factory.mktemp("artifacts") / "ranking"
+    export_artifact(ranking_trained, out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def ranking_archives(ranking_artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model store with `ranking-onnx.mar` and `ranking-torchscript.mar`; not to be changed."""
+    store = tmp_path_factory.mktemp("ranking-store")
+    for runtime in ("onnx", "torchscript"):
+        build_archive(ranking_artifact, name=f"ranking-{runtime}", export_path=store, runtime=runtime)
     return store

@@ -11,7 +11,7 @@ from torchtowers.data.batches import Batches
 from torchtowers.data.dataset import prepare
 from torchtowers.data.tables import Tables
 from torchtowers.models.config import RunConfig, parse_config
-from torchtowers.models.experiment import Trained, build_model
+from torchtowers.models.experiment import Trained, build_model, train
 from torchtowers.models.run import Run
 from torchtowers.models.training import fit
 
@@ -30,7 +30,7 @@ CONFIG: dict[str, object] = {
         },
         "item": {
             "item_id": {"kind": "token"},
-            "title": {"kind": "words", "max_length": 4},
+            "title": {"kind": "words", "vocabulary": True, "max_length": 4},
             "genres": {"kind": "token_list", "max_length": 3},
             "year": {"kind": "buckets", "boundaries": [1980, 1995]},
         },
@@ -107,3 +107,23 @@ def tiny_trained(folder: Path, config: RunConfig | None = None) -> Trained:
     batches = Batches(dataset, config.training.batch_size, config.training.seed)
     progress = fit(model, batches, config.training, run, show_progress=False)
     return Trained(run, config, dataset, model, progress.interrupted)
+
+
+def tiny_ranking_config(**model: object) -> RunConfig:
+    """Give the configuration of a ranking model with a feature of the context, by the model's settings."""
+    content = {name: dict(section) for name, section in CONFIG.items()}  # type: ignore[call-overload]
+    content["features"]["context"] = {"hour": {"kind": "buckets", "boundaries": [6, 12, 18]}}
+    content["model"] = {"kind": "ranking", "embedding_dim": 4, "hidden": [16], "unknown_rate": 0.1, **model}
+    return parse_config(content)
+
+
+def tiny_ranking_tables() -> Tables:
+    """Give the tables with the hour of each interaction."""
+    tables = tiny_tables()
+    hours = (pl.int_range(pl.len()) * 7 % 24).alias("hour")
+    return Tables(tables.interactions.with_columns(hours), tables.users, tables.items)
+
+
+def tiny_ranking_trained(folder: Path, config: RunConfig | None = None) -> Trained:
+    """Train a ranking model for a few epochs into `folder`."""
+    return train(config or tiny_ranking_config(), folder, tables=tiny_ranking_tables())

@@ -16,7 +16,9 @@ from torchtowers.models.experiment import Trained
 COMMANDS = (
     ["data"],
     ["data", "fetch"],
+    ["data", "describe"],
     ["train"],
+    ["tune"],
     ["evaluate"],
     ["export"],
     ["archive"],
@@ -87,7 +89,7 @@ def test_the_installed_program_runs() -> None:
 
 def test_a_configuration_with_an_unknown_key(tmp_path: Path) -> None:
     said = refused("train", "configs/movielens-retrieval.yaml", "--out", tmp_path / "run", "model.depth=3")
-    assert "model.depth: unknown key, got 3; allowed here: kind, embedding_dim" in said
+    assert "model.depth: unknown key, got 3; allowed here: embedding_dim, query_hidden" in said
     assert not (tmp_path / "run").exists()
 
 

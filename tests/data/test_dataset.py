@@ -8,6 +8,7 @@ from tests.tiny import CONFIG, ITEMS, USERS, tiny_config, tiny_tables
 from torchtowers.data.batches import Batches
 from torchtowers.data.dataset import Dataset, prepare
 from torchtowers.data.errors import DataError
+from torchtowers.data.feature_config import TokenFeature
 from torchtowers.data.tables import Tables
 from torchtowers.models.config import RunConfig
 
@@ -85,7 +86,10 @@ def test_vocabularies_of_an_earlier_run_are_kept() -> None:
             lambda t: replace(t, users=t.users.drop("age")),
             "there is no column age; the table has user_id, gender",
         ),
-        (lambda t: replace(t, items=pl.concat([t.items, t.items[:1]])), "61 rows with 60 distinct ids"),
+        (
+            lambda t: replace(t, items=pl.concat([t.items, t.items[:1].with_columns(title=pl.lit("other"))])),
+            "item_id: 100 has 2 rows that differ",
+        ),
         (
             lambda t: replace(t, items=t.items.with_columns(pl.lit("new").alias("year"))),
             "year is of kind buckets, which takes numbers; the column holds String",
@@ -97,10 +101,64 @@ def test_tables_that_do_not_fit_are_refused(change: object, said: str) -> None:
         prepared(change(tiny_tables()))  # type: ignore[operator]
 
 
-def test_the_id_has_to_be_a_token() -> None:
-    config = tiny_config(features={"user": {"user_id": {"kind": "words"}}})
-    with pytest.raises(DataError, match="user_id has to be a feature of kind token"):
-        prepared(config=config)
+@pytest.mark.parametrize(
+    "user", [{"gender": {"kind": "token"}}, {"user_id": {"kind": "hashed_token", "buckets": 4}}]
+)
+def test_users_are_told_apart_also_where_their_id_is_no_token(user: dict[str, object]) -> None:
+    config = tiny_config(features={"user": user})
+    dataset, usual = prepared(config=config), prepared()
+    assert dataset.users.tokens == usual.users.tokens
+    assert (dataset.train.users == usual.train.users).all()
+    assert list(dataset.users.columns) == list(user)
+
+
+def test_training_may_hold_the_validation_part() -> None:
+    dataset = prepared(config=tiny_config(split={"validation_fraction": 0.25}))
+    merged = dataset.merged()
+    assert len(merged.train) == len(dataset.train) + len(dataset.validation)
+    assert len(merged.validation) == 0
+    for name in ("users", "items", "labels", "times"):
+        both = np.concatenate([getattr(dataset.train, name), getattr(dataset.validation, name)])
+        assert (getattr(merged.train, name) == both).all(), name
+    assert merged.full_history is not None
+    assert dataset.full_history is not None
+    assert len(merged.full_history.values) == len(merged.train) > len(dataset.full_history.values)
+
+
+def test_features_of_the_interactions_are_encoded_beside_them() -> None:
+    tables = tiny_tables()
+    table = tables.interactions.lazy().collect()
+    device = [("phone", "desk")[row % 3 == 0] for row in range(table.height)]
+    table = table.with_columns(device=pl.Series(device), rating=pl.Series([None, *table["rating"][1:]]))
+    config = tiny_config(
+        data={"rating": "rating", "dataset": None, "interactions": "given"}, split={"kind": "random"}
+    )
+    features = config.features.model_copy(update={"context": {"device": TokenFeature(kind="token")}})
+    dataset = prepare(replace(tables, interactions=table), config.data, config.split, features)
+    tokens = dataset.vocabularies["device"].tokens
+    expected = {
+        (user, item): name
+        for user, item, name in table[1:].select("user_id", "item_id", "device").iter_rows()
+    }
+    for part in (dataset.train, dataset.test):
+        shown = dataset.examples(part)["device"]
+        for row in range(len(part)):
+            pair = (dataset.users.tokens[part.users[row]], dataset.items.tokens[part.items[row]])
+            assert tokens[shown[row] - 2] == expected[pair]
+
+
+def test_users_that_are_not_tested_are_told() -> None:
+    tables = tiny_tables()
+    alone = pl.DataFrame(
+        {"user_id": ["u0"], "item_id": ["100"], "rating": [1.0], "timestamp": [1_600_000_000]}
+    )
+    table = tables.interactions.lazy().collect().filter(pl.col("user_id") != "u0")
+    config = tiny_config(split={"kind": "leave_last_out"})
+    dataset = prepared(replace(tables, interactions=pl.concat([table, alone])), config)
+    assert "1 users have too few interactions to be tested: theirs train" in dataset.warnings
+    first = dataset.users.tokens.index("u0")
+    assert (dataset.train.users == first).sum() == 1
+    assert (dataset.test.users == first).sum() == 0
 
 
 def test_batches_cover_each_pair_once_and_tell_the_sampling_probability() -> None:
@@ -199,8 +257,11 @@ def test_columns_of_the_interactions_that_are_not_there() -> None:
             prepared(replace(tables, interactions=tables.interactions.drop(column)))
 
 
-def test_an_interaction_with_an_unknown_item() -> None:
+def test_an_interaction_with_an_unknown_item_is_left_out_and_counted() -> None:
     tables = tiny_tables()
     fewer = replace(tables, items=tables.items.filter(pl.col("item_id") != "104"))
-    with pytest.raises(DataError, match=r"interaction \d+ names the item_id '104', which has no row"):
-        prepared(fewer)
+    lost = (tables.interactions["item_id"] == "104").sum()
+    dataset = prepared(fewer)
+    assert dataset.dropped == {"interactions whose item_id is not in its table": lost}
+    whole = len(dataset.train) + len(dataset.validation) + len(dataset.test)
+    assert whole == tables.interactions.height - lost

@@ -6,5 +6,8 @@ from torchtowers.data.fetch import DATASETS
 
 
 def test_every_place_knows_the_same_data_sets() -> None:
-    configured = set(get_args(DataConfig.model_fields["dataset"].annotation))
+    (names,) = [
+        part for part in get_args(DataConfig.model_fields["dataset"].annotation) if part is not type(None)
+    ]
+    configured = set(get_args(names))
     assert configured == set(DATASETS) == set(named._LOADERS)

@@ -46,12 +46,45 @@ def test_each_item_but_the_first_follows_another_once_an_epoch(
     assert followers == sorted(item for history in histories for item in history[1:])
     pairs = {pair for history in histories for pair in pairwise(history)}
     assert {pair for window in cut for pair in pairwise(window)} == pairs
-    begins = np.concatenate([batch.begins for batch in batches.epoch(0)])
-    firsts = np.concatenate([batch.items[:, 0] for batch in batches.epoch(0)])
-    # Each history begins once, in the window of its first item.
-    assert sorted(firsts[begins]) == [history[0] for history in histories if history]
+    # Each item is learnt once, and each history's first one too.
+    learnt = np.concatenate([batch.items[batch.learnt] for batch in batches.epoch(0)])
+    assert sorted(learnt) == sorted(item for history in histories for item in history)
     # A user of one item teaches what to answer to an empty history.
     assert {history[0] for history in histories if len(history) == 1} <= {window[0] for window in cut}
+
+
+@given(
+    lengths=st.lists(st.integers(0, 30), min_size=1, max_size=8).filter(any),
+    max_length=st.integers(1, 12),
+    data=st.data(),
+)
+def test_windows_overlap_by_what_the_stride_leaves_and_each_item_is_learnt_once(
+    lengths: list[int], max_length: int, data: st.DataObject
+) -> None:
+    stride = data.draw(st.integers(1, max_length))
+    values = iter(range(2, 2 + sum(lengths)))
+    histories = [[next(values) for _ in range(length)] for length in lengths]
+    batches = SequenceBatches(
+        Ragged.of(histories), 2 + sum(lengths), 4, 0, max_length=max_length, stride=stride, negatives=1
+    )
+    whole = {item: history for history in histories for item in history}
+    seen = []
+    for batch in batches.epoch(0):
+        assert batch.items.shape[1] <= max_length + 1
+        for row, learnt, earlier in zip(batch.items, batch.learnt, batch.earlier, strict=True):
+            history, begin = whole[row[0]], whole[row[0]].index(row[0])
+            assert earlier[earlier > 0].tolist() == history[:begin]
+            places = np.flatnonzero(learnt)
+            seen += row[places].tolist()
+            # An item that is learnt has as many before it as the windows allow.
+            assert places[0] + begin == 0 or places[0] >= min(max_length + 1 - stride, begin + places[0])
+    assert sorted(seen) == sorted(whole)
+
+
+def test_without_sampling_the_whole_vocabulary_are_negatives_alike() -> None:
+    (batch,) = SequenceBatches(HISTORIES, SIZE, 9, 0, negatives=None).epoch(0)
+    assert batch.negatives.tolist() == list(range(2, SIZE))
+    np.testing.assert_allclose(batch.negative_probability, 1 / (SIZE - 2))
 
 
 def test_a_batch_is_padded_at_its_end_and_the_last_one_may_be_smaller() -> None:
@@ -83,7 +116,7 @@ def same(some: list[SequenceBatch], others: list[SequenceBatch]) -> bool:
     return all(
         np.array_equal(getattr(one, name), getattr(other, name))
         for one, other in zip(some, others, strict=True)
-        for name in ("items", "probability", "negatives", "negative_probability")
+        for name in ("items", "probability", "negatives", "negative_probability", "learnt", "earlier")
     )
 
 
@@ -116,5 +149,7 @@ def test_histories_that_cannot_be_used_are_refused(histories: list[list[int]], m
 def test_numbers_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 1, got 2, 0 and 5"):
         SequenceBatches(HISTORIES, SIZE, 2, 0, max_length=0, negatives=5)
+    with pytest.raises(ValueError, match=r"stride must be from 1 to max_length \(50\), got 51"):
+        SequenceBatches(HISTORIES, SIZE, 2, 0, stride=51)
     with pytest.raises(ValueError, match="power must not be negative, got -1"):
         SequenceBatches(HISTORIES, SIZE, 2, 0, power=-1)

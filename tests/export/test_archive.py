@@ -65,11 +65,29 @@ def test_handlers_package_is_vendored_whole(archives: Path) -> None:
     package = Path(torchtowers.handlers.__path__[0])
     ours = {path.relative_to(package).as_posix(): path for path in package.rglob("*.py")}
     assert {"__init__.py", "base.py", "recommender.py", "signature.py"} <= set(ours)
-    vendored = {f"torchtowers/handlers/{name}" for name in ours if name != "retrieval_handler.py"}
+    vendored = {f"torchtowers/handlers/{name}" for name in ours if not name.endswith("_handler.py")}
     assert {name for name in members if name.startswith("torchtowers/")} == vendored
     for name, path in ours.items():
-        place = name if name == "retrieval_handler.py" else f"torchtowers/handlers/{name}"
-        assert members[place] == path.read_bytes()
+        if not name.endswith("_handler.py"):
+            assert members[f"torchtowers/handlers/{name}"] == path.read_bytes()
+    assert members["retrieval_handler.py"] == ours["retrieval_handler.py"].read_bytes()
+    assert "ranking_handler.py" not in members
+
+
+@pytest.mark.parametrize(("runtime", "file"), [("onnx", "ranker.onnx"), ("torchscript", "ranker.pt")])
+def test_an_archive_of_a_ranking_model_has_its_own_handler(
+    ranking_archives: Path, ranking_artifact: Path, runtime: str, file: str
+) -> None:
+    members = read_as_stream((ranking_archives / f"ranking-{runtime}.mar").read_bytes())
+    model = json.loads(members["MAR-INF/MANIFEST.json"])["model"]
+    assert (model["handler"], model["serializedFile"]) == ("ranking_handler.py", file)
+    assert [name for name in members if name.endswith("_handler.py")] == ["ranking_handler.py"]
+    assert [name for name in members if name.endswith((".pt", ".onnx"))] == [file]
+    signature = Signature.from_json(json.loads(members["signature.json"]))
+    assert signature.candidate is not None
+    assert set(signature.files) == signature.used_files() <= set(members)
+    for name in signature.files:
+        assert members[name] == (ranking_artifact / name).read_bytes()
 
 
 def test_configuration_is_the_one_given(artifact: Path, tmp_path: Path) -> None:

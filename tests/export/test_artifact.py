@@ -14,6 +14,7 @@ from torch import nn
 
 from torchtowers.cli import main as cli
 from torchtowers.export import artifact as exporting
+from torchtowers.export import formats
 from torchtowers.export.artifact import export_artifact
 from torchtowers.export.errors import ExportError, VerificationError
 from torchtowers.export.verification import BATCH_SIZES, TOLERANCE
@@ -46,7 +47,7 @@ def wrong_tower(monkeypatch: pytest.MonkeyPatch) -> None:
             next(iter(scripted.parameters())).add_(0.01)
         torch.jit.save(scripted, str(path))
 
-    monkeypatch.setattr(exporting, "export_torchscript", export)
+    monkeypatch.setattr(formats, "export_torchscript", export)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import yaml
 
 from torchtowers.export.errors import ExportError
 from torchtowers.export.model_config import ServingConfig
-from torchtowers.handlers.request import Limits
+from torchtowers.handlers.limits import Limits
 
 # TorchServe's ServingConfig.java; a key that is not among them is passed over without a word.
 TORCHSERVE_KEYS = {
@@ -26,7 +26,13 @@ def test_every_key_is_one_that_torchserve_knows_or_the_handlers_own() -> None:
 def test_values_are_written_as_the_types_that_torchserve_takes() -> None:
     config = ServingConfig(workers=3, batch_size=8, max_batch_delay=0, device="gpu", max_k=50, threads=2)
     content = yaml.safe_load(config.to_yaml())
-    assert content.pop("torchtowers") == {"threads": 2, "max_k": 50, "max_rows": 1000}
+    assert content.pop("torchtowers") == {
+        "threads": 2,
+        "max_k": 50,
+        "max_rows": 1000,
+        "max_candidates": 10_000,
+        "max_scores": 100_000,
+    }
     assert content == {
         "minWorkers": 3,
         "maxWorkers": 3,
@@ -40,9 +46,9 @@ def test_values_are_written_as_the_types_that_torchserve_takes() -> None:
 
 
 def test_handlers_read_their_limits_from_it() -> None:
-    settings = yaml.safe_load(ServingConfig(max_k=7, max_rows=5).to_yaml())["torchtowers"]
-    limits = Limits.from_config(settings)
-    assert (limits.max_k, limits.max_rows) == (7, 5)
+    given: dict[str, Any] = {"max_k": 7, "max_rows": 5, "max_candidates": 3, "max_scores": 4}
+    settings = yaml.safe_load(ServingConfig(**given).to_yaml())["torchtowers"]
+    assert Limits.from_config(settings) == Limits(**given)
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def test_inputs_hold_unknown_and_missing_values_and_lists_of_all_lengths(
 
 def test_rows_are_known_and_unknown_users_with_sent_missing_and_unknown_values(trained: Trained) -> None:
     users = trained.dataset.users
-    rows = raw_rows(trained.dataset, 64, k=5)
+    rows = raw_rows(trained.dataset.users, 64, k=5)
     alone = [row for row in rows if len(row.features) == 1]
     assert len({row.features["user_id"] for row in alone}) >= 10
     assert any(row.features["user_id"] in users.tokens and len(row.features) > 1 for row in rows)
@@ -50,13 +50,13 @@ def test_rows_are_known_and_unknown_users_with_sent_missing_and_unknown_values(t
 
 def test_known_user_alone_is_encoded_as_in_training(trained: Trained) -> None:
     users = trained.dataset.users
-    rows = [row for row in raw_rows(trained.dataset, 64, k=5) if len(row.features) == 1]
+    rows = [row for row in raw_rows(trained.dataset.users, 64, k=5) if len(row.features) == 1]
     tokens = [str(row.features["user_id"]) for row in rows]
     stored = users.take(np.array([users.tokens.index(token) for token in tokens]))
-    encoded = encode_for_training(trained.dataset, rows, lookup=True)
+    encoded = encode_for_training(trained.dataset.users, rows, lookup=True)
     for name, values in stored.items():
         np.testing.assert_array_equal(encoded[name], values)
-    bare = encode_for_training(trained.dataset, rows, lookup=False)
+    bare = encode_for_training(trained.dataset.users, rows, lookup=False)
     np.testing.assert_array_equal(bare["user_id"], stored["user_id"])
     assert not bare["age"].any()
     assert not bare["history"].any()

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.export.test_verification import sign_again, swap_embeddings, swap_ids, swap_strings
+from tests.export.test_verification import index_of, sign_again, swap_embeddings, swap_ids, swap_strings
 from torchtowers.export.errors import VerificationError
 from torchtowers.export.verification import verify
 from torchtowers.handlers.lookup import LookupColumn
 from torchtowers.handlers.signature import Signature
 from torchtowers.models.experiment import Trained
+from torchtowers.models.retrieval_model import as_retrieval_model
 
 
 def other_user_vocabulary(folder: Path) -> None:
@@ -56,7 +57,7 @@ def swapped_titles(folder: Path) -> None:
 
 
 def changed_embedding(folder: Path) -> None:
-    path = folder / Signature.read(folder).index.embeddings
+    path = folder / index_of(folder).embeddings
     embeddings = np.load(path)
     embeddings[59, 0] += 2e-5
     np.save(path, embeddings)
@@ -65,7 +66,7 @@ def changed_embedding(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (other_user_vocabulary, "the encoder of user_id"),
+        (other_user_vocabulary, "the inputs of user_id's tower"),
         (shorter_word_vocabulary, "the encoder of title"),
         (other_boundaries, "the encoder of age"),
         (wrong_lookup_row, "the age of known users"),
@@ -84,4 +85,4 @@ def test_one_wrong_value_anywhere_is_noticed_and_named(
     change(folder)
     sign_again(folder)
     with pytest.raises(VerificationError, match=f"^{named}.* differ from the data's; nothing was exported"):
-        verify(folder, trained.model, trained.dataset)
+        verify(folder, as_retrieval_model(trained.model), trained.dataset)

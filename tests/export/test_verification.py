@@ -14,9 +14,10 @@ from torchtowers.export import verification
 from torchtowers.export.errors import VerificationError
 from torchtowers.export.verification import BATCH_SIZES, TOLERANCE, verify
 from torchtowers.handlers.encoders import MISSING, UNKNOWN
-from torchtowers.handlers.signature import Signature, sha256_of
+from torchtowers.handlers.signature import IndexSpec, Signature, sha256_of
 from torchtowers.handlers.strings import StringTable
 from torchtowers.models.experiment import Trained
+from torchtowers.models.retrieval_model import as_retrieval_model
 
 Change = Callable[[Path], None]
 
@@ -24,6 +25,12 @@ Change = Callable[[Path], None]
 @pytest.fixture
 def copy(artifact: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(artifact, tmp_path / "copy"))
+
+
+def index_of(folder: Path) -> IndexSpec:
+    index = Signature.read(folder).index
+    assert index is not None
+    return index
 
 
 def sign_again(folder: Path) -> None:
@@ -50,7 +57,7 @@ def add_to_onnx(folder: Path, side: str, parameter: str, row: int | None, amount
 
 
 def test_good_artifact_is_compared_in_full(trained: Trained, artifact: Path) -> None:
-    comparisons = verify(artifact, trained.model, trained.dataset)
+    comparisons = verify(artifact, as_retrieval_model(trained.model), trained.dataset)
     assert len(comparisons) == 2 * 3 * len(BATCH_SIZES)
     assert all(0 <= comparison.difference <= TOLERANCE for comparison in comparisons)
 
@@ -59,13 +66,13 @@ def test_good_artifact_is_compared_in_full(trained: Trained, artifact: Path) -> 
 @pytest.mark.parametrize(
     ("side", "parameter", "row"),
     [
-        ("query", "tower.tables.feature_history.weight", None),
-        ("query", "tower.tables.feature_user_id.weight", UNKNOWN),
-        ("query", "tower.tables.feature_gender.weight", MISSING),
-        ("query", "tower.tables.feature_age.weight", 1),
-        ("candidate", "tower.tables.feature_item_id.weight", UNKNOWN),
-        ("candidate", "tower.tables.feature_genres.weight", 3),
-        ("candidate", "bias.weight", UNKNOWN),
+        ("query", "tower.tables.feature_history.table.weight", None),
+        ("query", "tower.tables.feature_user_id.table.weight", UNKNOWN),
+        ("query", "tower.tables.feature_gender.table.weight", MISSING),
+        ("query", "tower.tables.feature_age.table.weight", 1),
+        ("candidate", "tower.tables.feature_item_id.table.weight", UNKNOWN),
+        ("candidate", "tower.tables.feature_genres.table.weight", 3),
+        ("candidate", "bias.table.weight", UNKNOWN),
     ],
 )
 def test_changed_weight_is_noticed_also_where_only_unknown_or_missing_values_use_it(
@@ -80,7 +87,7 @@ def test_changed_weight_is_noticed_also_where_only_unknown_or_missing_values_use
     sign_again(copy)
     runtime = "torchscript" if add is add_to_torchscript else "onnx"
     with pytest.raises(VerificationError, match=rf"the {runtime} .* differ .* at batch size \d+") as caught:
-        verify(copy, trained.model, trained.dataset)
+        verify(copy, as_retrieval_model(trained.model), trained.dataset)
     assert caught.value.exit_code == 1
 
 
@@ -88,20 +95,20 @@ def test_changed_weight_is_noticed_also_where_only_unknown_or_missing_values_use
 def test_only_a_difference_above_the_tolerance_is_refused(
     trained: Trained, copy: Path, amount: float
 ) -> None:
-    add_to_torchscript(copy, "candidate", "bias.weight", None, amount)
+    add_to_torchscript(copy, "candidate", "bias.table.weight", None, amount)
     sign_again(copy)
     if amount < TOLERANCE:
-        verify(copy, trained.model, trained.dataset)
+        verify(copy, as_retrieval_model(trained.model), trained.dataset)
     else:
         with pytest.raises(VerificationError, match=r"the torchscript candidate differ .* by 0\.001 "):
-            verify(copy, trained.model, trained.dataset)
+            verify(copy, as_retrieval_model(trained.model), trained.dataset)
 
 
 def test_nan_is_no_agreement(trained: Trained, copy: Path) -> None:
-    add_to_torchscript(copy, "query", "tower.tables.feature_gender.weight", MISSING, float("nan"))
+    add_to_torchscript(copy, "query", "tower.tables.feature_gender.table.weight", MISSING, float("nan"))
     sign_again(copy)
     with pytest.raises(VerificationError, match="by inf"):
-        verify(copy, trained.model, trained.dataset)
+        verify(copy, as_retrieval_model(trained.model), trained.dataset)
 
 
 def swap_strings(folder: Path, stem: str) -> None:
@@ -112,11 +119,11 @@ def swap_strings(folder: Path, stem: str) -> None:
 
 
 def swap_ids(folder: Path) -> None:
-    swap_strings(folder, Signature.read(folder).index.ids)
+    swap_strings(folder, index_of(folder).ids)
 
 
 def swap_embeddings(folder: Path) -> None:
-    path = folder / Signature.read(folder).index.embeddings
+    path = folder / index_of(folder).embeddings
     embeddings = np.load(path)
     embeddings[[3, 4]] = embeddings[[4, 3]]
     np.save(path, embeddings)
@@ -130,7 +137,7 @@ def test_recommendations_alone_tell_swapped_candidates(
     sign_again(copy)
     monkeypatch.setattr(verification, "check_stored", lambda *_: None)
     with pytest.raises(VerificationError, match=r"the (onnx|torchscript) recommendations differ"):
-        verify(copy, trained.model, trained.dataset)
+        verify(copy, as_retrieval_model(trained.model), trained.dataset)
 
 
 def test_swapped_tower_files_are_noticed(trained: Trained, copy: Path) -> None:
@@ -141,4 +148,4 @@ def test_swapped_tower_files_are_noticed(trained: Trained, copy: Path) -> None:
     (copy / "other").rename(candidate)
     sign_again(copy)
     with pytest.raises(Exception, match="input"):
-        verify(copy, trained.model, trained.dataset)
+        verify(copy, as_retrieval_model(trained.model), trained.dataset)

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from torchtowers.handlers.encoders import BucketEncoder, Encoder, TokenEncoder, TokenListEncoder, Vocabulary
 from torchtowers.handlers.index import ExactIndex
+from torchtowers.handlers.limits import Limits
 from torchtowers.handlers.lookup import LookupColumn
 from torchtowers.handlers.query_encoder import QueryEncoder
 from torchtowers.handlers.recommender import Recommender
-from torchtowers.handlers.request import Limits
 from torchtowers.handlers.signature import FeatureSpec, IndexSpec, Signature, TowerSpec
 from torchtowers.handlers.strings import StringTable
 
@@ -59,9 +59,13 @@ def query_spec(*, lookup: bool = True) -> TowerSpec:
 
     return TowerSpec(
         key="user_id",
+        ids="encoders/user_id.json",
         features=(
             feature(
-                "user_id", {"kind": "token", "vocabulary": "encoders/user_id.json"}, "string", required=True
+                "user_id",
+                {"kind": "token", "vocabulary": "encoders/user_id.json", "oov_buckets": 1},
+                "string",
+                required=True,
             ),
             feature("age", {"kind": "buckets", "boundaries": [18, 30]}, "number"),
             feature(

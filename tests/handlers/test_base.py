@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from tests.handlers.small import examples, json_values, small_recommender, strict_json, texts
 from torchtowers.handlers import base
 from torchtowers.handlers.base import BaseHandler
+from torchtowers.handlers.body import json_of
 from torchtowers.handlers.errors import ArtifactError, TowersError
-from torchtowers.handlers.request import Limits, Request, parse_request
+from torchtowers.handlers.limits import Limits
+from torchtowers.handlers.ranking_handler import RankingHandler
 from torchtowers.handlers.retrieval_handler import RetrievalHandler
 
 with warnings.catch_warnings():
@@ -27,9 +29,11 @@ with warnings.catch_warnings():
 class Worker:
     """A handler with the context that TorchServe gives it."""
 
-    def __init__(self, folder: Path, config: object = None) -> None:
+    def __init__(
+        self, folder: Path, config: object = None, handler: type[BaseHandler] = RetrievalHandler
+    ) -> None:
         self.context = Context("tiny", str(folder), {}, 32, None, "0.12.0", model_yaml_config=config)
-        self.handler = RetrievalHandler()
+        self.handler = handler()
 
     def load(self) -> "Worker":
         self.handler.initialize(self.context)
@@ -68,7 +72,7 @@ def worker(
 def small(tmp_path: Path) -> Worker:
     """A worker with the small recommender; see `small.py`."""
     made = Worker(tmp_path)
-    made.handler.recommender = small_recommender(tmp_path)
+    made.handler.model = small_recommender(tmp_path)
     return made
 
 
@@ -244,15 +248,63 @@ def test_a_batch_of_many_rows_is_answered(worker: Worker) -> None:
     assert [status for status, _ in worker.ask(*[{"body": body}] * 8)] == [200] * 8
 
 
+@pytest.fixture(scope="module", params=["onnx", "torchscript"])
+def ranking_worker(
+    ranking_archives: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Worker:
+    """The same of a ranking archive."""
+    folder = tmp_path_factory.mktemp("models") / "unpacked"
+    with zipfile.ZipFile(ranking_archives / f"ranking-{request.param}.mar") as archive:
+        archive.extractall(folder)
+    return Worker(folder, {"torchtowers": {"max_candidates": 9}}, RankingHandler).load()
+
+
+RANKING: list[tuple[dict[str, object], int]] = [
+    ({"body": {"user_id": "u3", "candidates": ["100", "159", "nothing", 100]}}, 200),
+    ({"body": {"user_id": "u3", "candidates": []}}, 400),
+    ({"body": b'{"instances": [{"user_id": "u1"}, {"user_id": "x"}], "candidates": ["101"], "k": 1}'}, 200),
+    ({"body": {"user_id": "u3", "candidates": ["1"] * 10}}, 400),
+    ({"user_id": b"u5", "hour": b"7", "candidates": b'["101", {"item_id": 5, "year": 1999}]'}, 200),
+    ({"body": {"user_id": "u3"}}, 400),
+    ({"body": {"user_id": "u3", "candidates": [{"item_id": "5", "year": "new"}]}}, 400),
+    ({"body": {"user_id": "u4", "hour": "noon", "candidates": ["101"]}}, 400),
+    ({"body": {"user_id": "u4", "age": 10**400, "candidates": ["\ud800"]}}, 200),
+]
+
+
+def test_ranking_requests_of_a_batch_are_apart(ranking_worker: Worker) -> None:
+    assert check_batch(ranking_worker, [item for item, _ in RANKING]) == [status for _, status in RANKING]
+
+
+ranking_bodies = st.dictionaries(
+    st.sampled_from(["user_id", "age", "history", "hour", "k", "parameters", "instances"]) | texts,
+    json_values,
+    max_size=3,
+).flatmap(
+    lambda body: st.lists(
+        st.sampled_from(["100", "101", {"item_id": "102"}, {"item_id": "x", "year": 1990}]) | json_values,
+        max_size=4,
+    ).map(lambda candidates: {"user_id": "u1", "candidates": candidates} | body)
+)
+
+
+@examples(60)
+@given(batch=st.lists(ranking_bodies.map(lambda body: {"body": body}), max_size=5))
+def test_any_ranking_batch_gives_each_request_what_it_gets_alone(
+    ranking_worker: Worker, batch: list[dict[str, Any]]
+) -> None:
+    check_batch(ranking_worker, batch)
+
+
 def test_a_fault_of_ours_costs_one_request(
     small: Worker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def faulty(item: Mapping[str, object], *rest: Any, **more: Any) -> Request:
+    def faulty(item: Mapping[str, object], *rest: Any) -> object:
         if item["body"] == "fault":
             raise ZeroDivisionError("ours")
-        return parse_request(item, *rest, **more)
+        return json_of(item, *rest)
 
-    monkeypatch.setattr(base, "parse_request", faulty)
+    monkeypatch.setattr(base, "json_of", faulty)
     first, second = small.ask({"body": "fault"}, {"body": {"user_id": "u1", "k": 1}})
     assert first[0] == 500
     assert first[1]["type"] == "internal_error"
@@ -262,10 +314,10 @@ def test_a_fault_of_ours_costs_one_request(
 
 
 def test_an_answer_that_is_too_large_costs_one_request(small: Worker) -> None:
-    recommender = small.handler.recommender
-    assert recommender is not None
+    model = small.handler.model
+    assert model is not None
     exact = len(b'{"items": ["12"], "scores": [4]}')
-    recommender.limits = replace(recommender.limits, max_answer_bytes=exact)
+    model.limits = replace(model.limits, max_answer_bytes=exact)
     one = {"user_id": "u1", "k": 1}
     fits, large, many, also_fits = small.ask(
         {"body": one}, {"body": {"user_id": "u1"}}, {"body": {"instances": [one, one, one]}}, {"body": one}
@@ -304,9 +356,9 @@ def test_needs_to_be_initialized() -> None:
 
 def test_takes_its_limits_from_the_configuration(artifact: Path) -> None:
     made = Worker(artifact, {"torchtowers": {"max_k": 5, "max_rows": 2, "threads": 1}}).load()
-    recommender = made.handler.recommender
-    assert recommender is not None
-    assert recommender.limits == Limits(max_k=5, max_rows=2)
+    model = made.handler.model
+    assert model is not None
+    assert model.limits == Limits(max_k=5, max_rows=2)
     assert [status for status, _ in made.ask({"body": {"user_id": "u1", "k": 6}})] == [400]
     assert len(made.ask({"body": {"user_id": "u1"}})[0][1]["items"]) == 5
 

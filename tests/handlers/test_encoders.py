@@ -11,14 +11,23 @@ from hypothesis import strategies as st
 
 from tests.handlers.small import examples, integers, json_values, texts
 from torchtowers.handlers.encoders import (
+    BooleanEncoder,
     BucketEncoder,
     Encoder,
+    HashedTokenEncoder,
+    HashedWordsEncoder,
+    NumberEncoder,
+    TimestampEncoder,
     TokenEncoder,
     TokenListEncoder,
+    UnifiedTokenEncoder,
+    VectorEncoder,
     Vocabulary,
+    WeightedListEncoder,
     WordsEncoder,
     encoder_from_json,
     pad,
+    tensor_names,
     words_of,
 )
 from torchtowers.handlers.errors import FieldError, SignatureError
@@ -29,6 +38,16 @@ ENCODERS: list[Encoder] = [
     TokenListEncoder(VOCABULARY, 3),
     WordsEncoder(VOCABULARY, 3),
     BucketEncoder([-1.5, 0, 30]),
+    TokenEncoder(VOCABULARY, 3),
+    HashedTokenEncoder(5),
+    UnifiedTokenEncoder(10, 2, "city"),
+    WeightedListEncoder(VOCABULARY, 3),
+    HashedWordsEncoder(5, 3),
+    BooleanEncoder(),
+    NumberEncoder("standardize", 3.0, 2.0),
+    NumberEncoder("log", 0.0, 1.0),
+    TimestampEncoder(1_600_000_000, 5.0),
+    VectorEncoder(2, 3.0),
 ]
 
 
@@ -162,20 +181,36 @@ def test_is_an_encoder_and_comes_back_from_its_description(encoder: Encoder) -> 
 
 
 @pytest.mark.parametrize("encoder", ENCODERS, ids=lambda encoder: encoder.kind)
-@examples(150)
-@given(value=json_values | st.lists(texts | integers) | st.sampled_from(["a", "b", "7 été"]))
-def test_raises_only_field_errors_and_stays_within_its_size(encoder: Encoder, value: object) -> None:
+@examples(100)
+@given(
+    value=json_values
+    | st.lists(texts | integers)
+    | st.lists(st.floats(), min_size=2, max_size=2)
+    | st.dictionaries(st.sampled_from(["a", "b", "z"]), st.floats())
+    | st.sampled_from(["a", "b", "7 été", "2024-02-29T10:00:00+02:00", 1_500_000_000, [["a", 2]]])
+)
+def test_raises_only_field_errors_and_gives_its_tensors(encoder: Encoder, value: object) -> None:
     try:
         encoded = encoder.encode_value(value, "field")
     except FieldError as error:
         assert str(error).startswith("field")  # noqa: PT017
         return
-    assert isinstance(encoded, list) == encoder.is_list
-    indices = encoded if isinstance(encoded, list) else [encoded]
-    assert all(0 <= index < encoder.size for index in indices)
-    assert len(indices) <= getattr(encoder, "max_length", 1)
-    # A column gives what its values give.
-    assert encoder.encode([value]).ravel()[: len(indices)].tolist() == indices
+    with_missing = encoder.stack([encoded, encoder.encode_value(None, "field")])
+    for spec, array, alone in zip(encoder.tensors, with_missing, encoder.stack([encoded]), strict=True):
+        assert array.dtype == alone.dtype == spec.dtype
+        assert array.ndim == len(spec.shape)
+        assert len(array) == 2
+        assert (array[:1] == alone).all()
+        if spec.dtype == "int64":
+            assert array.min() >= 0
+            assert array.max() < encoder.size
+            assert not array[1].any()
+        else:
+            assert np.isfinite(array).all()
+        if spec.is_ragged:
+            assert array.shape[1] <= encoder.max_length  # type: ignore[attr-defined]
+        elif len(spec.shape) == 2:
+            assert array.shape[1] == spec.shape[1]
 
 
 @examples(100)
@@ -199,6 +234,18 @@ def test_a_bucket_holds_its_value(value: float, boundaries: list[float]) -> None
         ({"kind": "buckets", "boundaries": 5}, "malformed"),
         ({"kind": "buckets", "boundaries": ["a", "b"]}, "malformed"),
         ({"kind": "token_list"}, "malformed: 'max_length'"),
+        ({"kind": "token"}, "malformed: 'oov_buckets'"),
+        ({"kind": "hashed_token", "buckets": 0}, "malformed: buckets has to be"),
+        ({"kind": "unified_token", "buckets": 9, "hashes": 2, "salt": ""}, "malformed: salt has to be"),
+        (
+            {"kind": "number", "transform": "root", "mean": 0, "deviation": 1},
+            "malformed: transform has to be",
+        ),
+        ({"kind": "number", "transform": "log", "mean": 0, "deviation": 0}, "malformed: mean and deviation"),
+        ({"kind": "timestamp", "reference": 0, "scale": -1, "unit": "s"}, "malformed: reference and scale"),
+        ({"kind": "timestamp", "reference": 0, "scale": 1, "unit": "h"}, "malformed: unit has to be"),
+        ({"kind": "vector", "width": 0, "scale": 1}, "malformed: width has to be"),
+        ({"kind": "vector", "width": 2, "scale": "1"}, "malformed: scale has to be"),
         ({"kind": "token_list", "max_length": 0}, "malformed: max_length has to be"),
         ({"kind": "words", "max_length": "4"}, "malformed: max_length has to be"),
     ],
@@ -212,3 +259,8 @@ def test_refuses_a_malformed_description(spec: dict[str, Any], message: str) -> 
 def test_refuses_a_description_without_its_vocabulary(kind: str) -> None:
     with pytest.raises(SignatureError, match="malformed: 'vocabulary'"):
         encoder_from_json({"kind": kind, "max_length": 3}, None)
+
+
+def test_names_tensors_in_the_order_of_the_features() -> None:
+    encoders: dict[str, Encoder] = {"tastes": WeightedListEncoder(VOCABULARY, 3), "age": BucketEncoder([1])}
+    assert tensor_names(encoders) == ["tastes", "tastes.weight", "age"]

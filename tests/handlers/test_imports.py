@@ -7,11 +7,13 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import torchtowers.handlers
 from torchtowers.handlers import encoders, vocabulary
+from torchtowers.handlers.candidate_ranker import CandidateRanker
 from torchtowers.handlers.recommender import Recommender
 
 HANDLERS = Path(torchtowers.handlers.__path__[0])
@@ -37,7 +39,7 @@ WORKER = """
 import json, sys
 from types import SimpleNamespace
 
-folder, *forbidden = sys.argv[1:]
+folder, name, body, *forbidden = sys.argv[1:]
 
 class Refuse:
     def find_spec(self, name, path=None, target=None):
@@ -47,12 +49,11 @@ class Refuse:
 
 sys.meta_path.insert(0, Refuse())
 sys.path.insert(0, folder)
-import retrieval_handler
+module = __import__(name)
 import torchtowers.handlers.base
 
 assert torchtowers.handlers.base.__file__.startswith(folder), torchtowers.handlers.base.__file__
-defined = [v for v in vars(retrieval_handler).values()
-           if isinstance(v, type) and v.__module__ == "retrieval_handler"]
+defined = [v for v in vars(module).values() if isinstance(v, type) and v.__module__ == name]
 (handler,) = (kind() for kind in defined)
 context = SimpleNamespace(
     system_properties={"model_dir": folder, "gpu_id": None},
@@ -63,29 +64,57 @@ context = SimpleNamespace(
 before = set(sys.modules)
 assert not before & {"torch", "onnxruntime"}, "a runtime was imported before it was needed"
 handler.initialize(context)
-(answer,) = handler.handle([{"body": {"user_id": "u3", "k": 7}}], context)
+(answer,) = handler.handle([{"body": body}], context)
 print(answer.decode())
 """
 
 
-@pytest.mark.parametrize("runtime", RUNTIME_LIBRARIES)
-def test_an_archive_runs_with_its_runtime_only(
-    archives: Path, artifact: Path, tmp_path: Path, runtime: str
-) -> None:
-    with zipfile.ZipFile(archives / f"tiny-{runtime}.mar") as archive:
-        archive.extractall(tmp_path)
+def answer_of(archive: Path, tmp_path: Path, runtime: str, name: str, body: dict[str, object]) -> Any:
+    """Unpack an archive and answer with its own handler, in an interpreter with nothing else."""
+    with zipfile.ZipFile(archive) as file:
+        file.extractall(tmp_path)
     forbidden = {"onnx", "polars", "pydantic", "safetensors", "yaml", "ts", *RUNTIME_LIBRARIES.values()}
     forbidden.remove(RUNTIME_LIBRARIES[runtime])
     ran = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", WORKER, str(tmp_path), *sorted(forbidden)],
+        [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-c",
+            WORKER,
+            str(tmp_path),
+            name,
+            json.dumps(body),
+            *sorted(forbidden),
+        ],
         capture_output=True,
         text=True,
         timeout=120,
         cwd=tmp_path,
     )
     assert ran.returncode == 0, ran.stderr
-    answer = json.loads(ran.stdout)
-    expected = Recommender.load(artifact, runtime=runtime).recommend({"user_id": "u3", "k": 7})
+    return json.loads(ran.stdout)
+
+
+@pytest.mark.parametrize("runtime", RUNTIME_LIBRARIES)
+def test_an_archive_runs_with_its_runtime_only(
+    archives: Path, artifact: Path, tmp_path: Path, runtime: str
+) -> None:
+    body: dict[str, object] = {"user_id": "u3", "k": 7}
+    answer = answer_of(archives / f"tiny-{runtime}.mar", tmp_path, runtime, "retrieval_handler", body)
+    expected = Recommender.load(artifact, runtime=runtime).recommend(body)
+    assert answer["items"] == expected["items"]
+    assert answer["scores"] == pytest.approx(expected["scores"], abs=1e-5)
+
+
+@pytest.mark.parametrize("runtime", RUNTIME_LIBRARIES)
+def test_so_does_one_of_a_ranking_model(
+    ranking_archives: Path, ranking_artifact: Path, tmp_path: Path, runtime: str
+) -> None:
+    body: dict[str, object] = {"user_id": "u3", "candidates": ["100", "150", "what"]}
+    archive = ranking_archives / f"ranking-{runtime}.mar"
+    answer = answer_of(archive, tmp_path, runtime, "ranking_handler", body)
+    expected = CandidateRanker.load(ranking_artifact, runtime=runtime).rank(body)
     assert answer["items"] == expected["items"]
     assert answer["scores"] == pytest.approx(expected["scores"], abs=1e-5)
 
@@ -116,7 +145,11 @@ def test_a_public_name_is_imported_by_another_module(path: Path) -> None:
     assert path.stem == "__init__" or not unused
 
 
-def test_the_handlers_file_defines_one_class_and_imports_nothing_else() -> None:
-    tree = ast.parse((HANDLERS / "retrieval_handler.py").read_text())
-    assert [node.name for node in tree.body if isinstance(node, ast.ClassDef)] == ["RetrievalHandler"]
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("retrieval_handler.py", "RetrievalHandler"), ("ranking_handler.py", "RankingHandler")],
+)
+def test_a_handlers_file_defines_one_class_and_no_function(file: str, name: str) -> None:
+    tree = ast.parse((HANDLERS / file).read_text())
+    assert [node.name for node in tree.body if isinstance(node, ast.ClassDef)] == [name]
     assert not [node for node in tree.body if isinstance(node, ast.FunctionDef)]

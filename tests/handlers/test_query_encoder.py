@@ -102,8 +102,6 @@ def test_a_model_may_have_no_history(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"key": "age"}, "age has to be a query feature with a token encoder"),
-        ({"key": "item_id"}, "item_id has to be a query feature with a token encoder"),
         ({"lookup": {"gender": "lookup/age"}}, "looks up gender, which is no query feature"),
     ],
 )

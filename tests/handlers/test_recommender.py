@@ -13,8 +13,9 @@ from tests.handlers.small import EMBEDDINGS, ITEMS, json_texts, small_recommende
 from torchtowers.handlers import recommender as recommender_module
 from torchtowers.handlers.errors import ArtifactError, FieldError, LimitError, RequestError, SignatureError
 from torchtowers.handlers.index import ExactIndex
+from torchtowers.handlers.limits import Limits
 from torchtowers.handlers.recommender import Recommender
-from torchtowers.handlers.request import Limits, Row
+from torchtowers.handlers.request import Row
 from torchtowers.handlers.signature import Signature, sha256_of
 from torchtowers.handlers.strings import StringTable
 from torchtowers.models.experiment import Trained
@@ -192,8 +193,10 @@ def test_refuses_a_missing_signature(copy: Path) -> None:
 
 
 def test_refuses_another_kind_of_model(copy: Path) -> None:
-    replace(Signature.read(copy), kind="ranking").write(copy)
-    with pytest.raises(ArtifactError, match="expected a retrieval model, got one of kind 'ranking'"):
+    replace(Signature.read(copy), kind="clairvoyance").write(copy)
+    with pytest.raises(
+        SignatureError, match="of a model of kind clairvoyance, this code knows retrieval, rank"
+    ):
         Recommender.load(copy)
 
 

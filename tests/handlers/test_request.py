@@ -9,15 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.handlers.small import examples, json_values, small_encoders, texts
-from torchtowers.handlers.errors import ArtifactError, BodyError, FieldError, LimitError, RequestError
-from torchtowers.handlers.request import OPTIONS, RESERVED, Limits, Request, Row, parse_request, rows_of
+from torchtowers.handlers.body import json_of
+from torchtowers.handlers.dialect import Request
+from torchtowers.handlers.errors import BodyError, FieldError, LimitError, RequestError
+from torchtowers.handlers.limits import Limits
+from torchtowers.handlers.request import OPTIONS, RESERVED, Row, rows_of
 
 LIMITS = Limits(default_k=3, max_k=20, max_rows=4, max_exclude=3)
 FEATURES = small_encoders()
 COLUMNS = ("title", "year")
 
 
-def read(body: object) -> Request:
+def read(body: object) -> Request[Row]:
     return rows_of(body, LIMITS, FEATURES, COLUMNS, has_history=True)
 
 
@@ -188,12 +191,12 @@ def test_refuses_more_than_the_limits_allow() -> None:
 
 def test_parses_what_torchserve_hands_over() -> None:
     item = {"user_id": b"007", "k": b"5", "exclude": b"[1]"}
-    request = parse_request(item, LIMITS, FEATURES, COLUMNS, has_history=True)
+    request = read(json_of(item, FEATURES))
     assert request.rows == (Row({"user_id": "007"}, 5, (1,)),)
 
 
 def test_reserved_words_are_those_that_a_row_takes_for_itself() -> None:
-    assert set(RESERVED) == {*OPTIONS, "parameters", "instances"}
+    assert set(RESERVED) == {*OPTIONS, "candidates", "parameters", "instances"}
 
 
 bodies = st.dictionaries(st.sampled_from([*RESERVED, *FEATURES]) | texts, json_values, max_size=4)
@@ -220,7 +223,7 @@ def test_any_form_gives_rows_or_a_request_error(item: dict[str, object]) -> None
 
 def _gives_rows_or_a_request_error(item: dict[str, object]) -> None:
     try:
-        request = parse_request(item, LIMITS, FEATURES, COLUMNS, has_history=True)
+        request = read(json_of(item, FEATURES))
     except RequestError as error:
         assert 400 <= error.code < 500  # noqa: PT017
         assert str(error).isprintable()  # noqa: PT017
@@ -230,17 +233,6 @@ def _gives_rows_or_a_request_error(item: dict[str, object]) -> None:
         assert row.features.keys() <= FEATURES.keys()
         assert 1 <= row.k <= LIMITS.max_k
         assert set(row.fields) <= set(COLUMNS)
-
-
-def test_limits_from_a_configuration_with_other_keys() -> None:
-    assert Limits.from_config({"max_k": 7, "threads": 1}) == Limits(max_k=7)
-    assert Limits.from_config({}) == Limits()
-
-
-@pytest.mark.parametrize("value", [0, -1, True, 1.5, "10", None, [10]])
-def test_a_limit_has_to_be_a_positive_integer(value: object) -> None:
-    with pytest.raises(ArtifactError, match=r"torchtowers.max_rows: expected a positive integer, got "):
-        Limits.from_config({"max_rows": value})
 
 
 def test_the_default_k_is_never_above_the_largest_one() -> None:

@@ -13,6 +13,7 @@ from torchtowers.models.dlrm import build_dlrm
 from torchtowers.models.dot_interaction import DotInteraction
 from torchtowers.models.embed_reduce import EmbedReduce
 from torchtowers.models.embeddings import ListEmbedding, TokenEmbedding
+from torchtowers.models.feature_cross import FeatureCross
 from torchtowers.models.gru import GRUEncoder
 from torchtowers.models.id_tower import IdTower
 from torchtowers.models.listwise_losses import ListMLELoss
@@ -27,6 +28,7 @@ from torchtowers.models.pairwise_losses import (
     PairwiseSoftZeroOneLoss,
 )
 from torchtowers.models.pointwise_losses import BinaryCrossentropy, MeanSquaredError
+from torchtowers.models.ranker import build_ranker
 from torchtowers.models.ranking import Ranking
 from torchtowers.models.retrieval import Retrieval
 from torchtowers.models.sampled_losses import BPR, CosineContrastive, SampledSoftmax
@@ -160,6 +162,7 @@ EXPORTABLE: dict[str, Entry] = {
     "EmbedReduce": (lambda: EmbedReduce(9, 4, combiner="sqrtn", padding_idx=0), weighted_lists),
     "FactorTower": (lambda: query(factors()), pairs),
     "GRUEncoder": (lambda: GRUEncoder(6, hidden=4), sequences),
+    "FeatureCross": (lambda: FeatureCross("id", "age", (9, 4), buckets=7), features),
     "HistoryTower": (
         lambda: query(build_sasrec(9, history="history", candidate_key="id", dim=6)),
         histories,
@@ -176,6 +179,12 @@ EXPORTABLE: dict[str, Entry] = {
     "PairwiseLogisticLoss": (PairwiseLogisticLoss, labelled_lists),
     "PairwiseMeanSquaredError": (PairwiseMeanSquaredError, labelled_lists),
     "PairwiseSoftZeroOneLoss": (PairwiseSoftZeroOneLoss, labelled_lists),
+    "Ranker": (
+        lambda: build_ranker(
+            ENCODERS, loss=BinaryCrossentropy(from_logits=True), embedding_dim=4, crosses=[("id", "age")]
+        ),
+        features,
+    ),
     "Ranking": (Ranking, predictions),
     "RankingModel": (lambda: build_dlrm(SIZES, dense_dim=3, embedding_dim=4, top_hidden=[5]), ranked),
     "Retrieval": (
@@ -205,7 +214,31 @@ VARIANTS: dict[str, Entry] = {
         lambda: query(build_gru4rec(9, history="history", candidate_key="id", dim=6, hidden=4)),
         histories,
     ),
+    "HistoryTower, pooled": (
+        lambda: query(
+            build_gru4rec(
+                9,
+                history="history",
+                candidate_key="id",
+                dim=6,
+                hidden=4,
+                pooled=True,
+                normalize=True,
+                item_bias=True,
+            )
+        ),
+        histories,
+    ),
+    "IdTower, biased": (lambda: IdTower(TokenEmbedding(9, 4), key="id", normalize=True, bias=True), ids),
     "MLP, linear": (lambda: MLP(6, [3], use_bias=False), dense),
+    "Ranker, DLRM": (
+        lambda: build_ranker(ENCODERS, loss=MeanSquaredError(), interaction="dlrm", embedding_dim=4),
+        features,
+    ),
+    "Ranker, wide and deep": (
+        lambda: build_ranker(ENCODERS, loss=ListMLELoss(), interaction="wide_and_deep", embedding_dim=4),
+        features,
+    ),
     "RankingModel, DCN": (
         lambda: build_dcn(SIZES, embedding_dim=4, deep_hidden=[5], parallel=True, projection_dim=2),
         features,

@@ -56,8 +56,8 @@ def test_errors_name_the_key_what_came_and_what_is_allowed(
             ["features.user.age.length", "unknown key", "got 3", "allowed here: kind"],
         ),
         (
-            {"kind": "number"},
-            ["features.user.age", "number", "'token', 'token_list', 'words', 'buckets', 'history'"],
+            {"kind": "numbers"},
+            ["features.user.age", "numbers", "'token', 'hashed_token', 'unified_token', 'number', 'buckets'"],
         ),
         ({"kind": "buckets", "boundaries": [3, 1]}, ["features.user.age", "boundaries have to ascend"]),
         ({"kind": "buckets", "boundaries": "18"}, ["features.user.age.boundaries", "got 18"]),

@@ -6,9 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from torchtowers.data.dataset import Interactions
+from tests.tiny import tiny_config, tiny_tables
+from torchtowers.data.config import SplitConfig
+from torchtowers.data.dataset import prepare
+from torchtowers.data.interactions import Interactions
 from torchtowers.models.errors import TrainingError
-from torchtowers.models.evaluation import Scorer, evaluate, popularity_scorer
+from torchtowers.models.evaluation import Scorer, evaluate, evaluate_retrieval, seen_before
 
 
 def interactions(*pairs: tuple[int, int]) -> Interactions:
@@ -105,9 +108,37 @@ def test_each_users_scores_are_computed_once_and_stay_as_they_are() -> None:
     assert figures["top_1_accuracy"] == 1 / 4
 
 
-def test_popularity_counts_training_interactions() -> None:
-    scorer = popularity_scorer(interactions((0, 2), (1, 2), (1, 0)), items=3)
-    assert scorer(np.array([0, 1])).tolist() == [[1, 0, 2], [1, 0, 2]]
+def test_groups_are_the_figures_of_parts() -> None:
+    test = interactions((0, 3), (0, 0), (1, 2))
+    evaluation = evaluate_retrieval(
+        SCORER, test, interactions((1, 0), (1, 3)), accuracy_at=(1,), ranking_at=(2,)
+    )
+    assert evaluation.figures == evaluate(
+        SCORER, test, interactions((1, 0), (1, 3)), accuracy_at=(1,), ranking_at=(2,)
+    )
+    unknown, active = evaluation.groups["user_activity"]
+    assert (unknown["label"], unknown["users"], unknown["interactions"]) == ("0", 1, 2)
+    assert unknown["figures"]["recall@2"] == 1 / 2
+    assert (active["label"], active["users"], active["interactions"]) == ("2", 1, 1)
+    assert active["figures"]["recall@2"] == active["figures"]["top_1_accuracy"] == 1
+    rare, known = evaluation.groups["item_popularity"]
+    assert (rare["label"], rare["users"], rare["interactions"]) == ("0", 1, 1)
+    assert rare["figures"]["recall@2"] == 1
+    # Items 3 and 0 of user 0: one is first, the other last.
+    assert (known["label"], known["users"], known["interactions"]) == ("1", 1, 2)
+    assert known["figures"]["recall@2"] == 1 / 2
+
+
+def test_at_the_test_validation_is_past() -> None:
+    dataset = prepare(
+        tiny_tables(),
+        tiny_config().data,
+        SplitConfig(kind="random", test_fraction=0.2, validation_fraction=0.25),
+        tiny_config().features,
+    )
+    assert len(seen_before(dataset, "validation")) == len(dataset.train)
+    seen = seen_before(dataset, "test")
+    assert seen.items.tolist() == [*dataset.train.items, *dataset.validation.items]
 
 
 def test_scores_that_are_not_finite_are_no_result() -> None:

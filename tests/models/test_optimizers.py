@@ -27,7 +27,7 @@ def test_a_step_changes_only_the_table_rows_of_its_batch(trained: Trained, kind:
     batch = next(Batches(dataset, 8, seed=0).epoch(0))
     model.compute_loss(batch).backward()  # type: ignore[no-untyped-call]
     optimizer.step()
-    name = "query_tower.tower.tables.feature_user_id.weight"
+    name = "query_tower.tower.tables.feature_user_id.table.weight"
     changed = (model.state_dict()[name] != before[name]).any(1).nonzero().flatten().tolist()
     assert changed == sorted(set(batch.query["user_id"].tolist()))
     layer = "query_tower.tower.layers.1.weight"

@@ -1,4 +1,3 @@
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +8,6 @@ import torch
 from tests.tiny import tiny_config
 from torchtowers.models.errors import RunError
 from torchtowers.models.experiment import Trained, build_model
-from torchtowers.models.report import render_report
 from torchtowers.models.run import Run
 
 
@@ -121,24 +119,6 @@ def test_a_full_disk_leaves_the_earlier_weights(tmp_path: Path) -> None:
     assert "model.safetensors can't be written" in done.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
     assert (tmp_path / "model.safetensors").read_bytes() == b"earlier"
-
-
-def test_report_is_one_page_that_loads_nothing(trained: Trained) -> None:
-    figures = {"top_100_accuracy": 0.6234, "recall@10": 0.25}
-    figures |= {f"{name}/seen_included": value / 2 for name, value in figures.items()}
-    metrics = {
-        "test": figures,
-        "baselines": {"popularity": {name: value / 3 for name, value in figures.items()}},
-        "data": {"train": 80000, "validation": 0, "test": 20000, "users": 943, "items": 1682},
-        "versions": {"torch": "2"},
-    }
-    html = render_report(trained.run, trained.config, metrics)
-    assert html.count("<svg") == 2
-    for text in ("0.6234", "0.3117", "80,000", "943 users", "top_100_accuracy", "temperature: 0.2"):
-        assert text in html
-    for tag in ("<script", "<link", "<img", "src="):
-        assert tag not in html
-    assert html == render_report(trained.run, trained.config, json.loads(json.dumps(metrics)))
 
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path: Path, trained: Trained) -> None:

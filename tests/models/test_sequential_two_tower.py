@@ -1,3 +1,4 @@
+import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,13 +40,21 @@ def seed() -> None:
     torch.manual_seed(0)
 
 
-def batch_of(items: list[list[int]], negatives: list[int], begins: list[bool] | None = None) -> SequenceBatch:
+def batch_of(
+    items: list[list[int]],
+    negatives: list[int],
+    begins: list[bool] | None = None,
+    earlier: list[list[int]] | None = None,
+) -> SequenceBatch:
+    learnt = np.array(items) > 0
+    learnt[:, 0] &= np.array([True] * len(items) if begins is None else begins)
     return SequenceBatch(
         np.array(items),
         np.full(np.shape(items), 0.2, dtype=np.float32),
         np.array(negatives),
         np.linspace(0.1, 0.3, len(negatives), dtype=np.float32),
-        np.array([True] * len(items) if begins is None else begins),
+        learnt,
+        np.array([[0]] * len(items) if earlier is None else earlier),
     )
 
 
@@ -87,13 +96,17 @@ def test_both_towers_have_one_table_with_a_sparse_gradient(build: Build) -> None
     assert gradient.coalesce().indices().flatten().tolist() == [2, 3, 5]
 
 
-def test_towers_with_tables_of_their_own_are_refused() -> None:
-    one, other = TokenEmbedding(5, 2), TokenEmbedding(5, 2)
+def test_towers_that_do_not_fit_each_other_are_refused() -> None:
+    one = TokenEmbedding(5, 2)
     query = HistoryTower(one, GRUEncoder(2, hidden=2), history="history")
-    with pytest.raises(ValueError, match="different tables"):
-        SequentialTwoTower(query, IdTower(other, key="item_id"))
+    with pytest.raises(ValueError, match="one tower has a bias"):
+        SequentialTwoTower(query, IdTower(one, key="item_id", bias=True))
+    with pytest.raises(ValueError, match="one tower normalises"):
+        SequentialTwoTower(query, IdTower(one, key="item_id", normalize=True))
+    with pytest.raises(ValueError, match="positive, got 0"):
+        SequentialTwoTower(query, IdTower(one, key="item_id"), temperature=0)
     strange: Any = torch.nn.Linear(2, 2)
-    with pytest.raises(ValueError, match="an IdTower of one table, got Linear and IdTower"):
+    with pytest.raises(ValueError, match="an IdTower, got Linear and IdTower"):
         SequentialTwoTower(strange, IdTower(one, key="item_id"))
     with pytest.raises(ValueError, match="got HistoryTower and Linear"):
         SequentialTwoTower(query, strange)
@@ -132,6 +145,44 @@ def test_the_first_item_of_a_part_from_the_middle_is_not_learnt(build: Build) ->
     empty = model.query_tower.empty.grad
     assert empty is not None
     assert (empty == 0).all()
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("build", BUILDERS)
+def test_what_a_user_had_is_no_negative_where_it_is_masked(build: Build) -> None:
+    settings = {"pooled": True, "shared": False, "normalize": True, "item_bias": True, "mask_seen": True}
+    model = build(12, **NAMES, dim=8, temperature=0.5, **settings).eval()
+    # 6 came before the part; 4 is a negative of itself only.
+    negatives = np.arange(2, 12)
+    batch = batch_of([[4, 7, 5]], negatives.tolist(), begins=[False], earlier=[[6, 0]])
+    batch = dataclasses.replace(batch, negative_probability=np.full(10, 0.1, dtype=np.float32))
+    items = model.candidate_tower({"item_id": torch.from_numpy(negatives)})
+    losses = []
+    for known, item in (([4], 7), ([4, 7], 5)):
+        (query,) = model.query_tower({"history": torch.tensor([known])})
+        logits = items @ query / 0.5
+        # The positive's probability, 0.2, is twice the negatives'.
+        logits[item - 2] -= math.log(2)
+        allowed = [index for index in negatives.tolist() if index not in [6, *known]]
+        logits = logits[torch.tensor(allowed) - 2]
+        losses.append(float(logits.logsumexp(0) - logits[allowed.index(item)]))
+    assert float(model.compute_loss(batch)) == pytest.approx(sum(losses) / 2, abs=1e-5)
+
+
+def test_a_pooled_history_and_cosines_are_what_the_settings_say() -> None:
+    model = build_gru4rec(9, **NAMES, dim=4, pooled=True, normalize=True, item_bias=True, shared=False).eval()
+    tower = model.query_tower
+    with torch.no_grad():
+        for parameter in tower.encoder.parameters():
+            parameter.zero_()
+    assert tower.pooled is not None
+    (embedding,) = tower({"history": torch.tensor([[0, 5, 3]])})
+    pooled = tower.pooled.weight[[5, 3]].sum(0)
+    torch.testing.assert_close(embedding, torch.cat([pooled / pooled.norm(), torch.ones(1)]))
+    (item,) = model.candidate_tower({"item_id": torch.tensor([5])})
+    assert item.shape == (5,)
+    assert float(item[:4].detach().norm()) == pytest.approx(1)
+    assert model.candidate_tower.table is not tower.table
 
 
 def test_histories_longer_than_the_encoder_sees_are_not_learnt_from() -> None:
@@ -270,8 +321,9 @@ def encoders() -> tuple[dict[str, Encoder], dict[str, Encoder]]:
         lambda: build_gru4rec(22, **NAMES, dim=8, hidden=8, dropout=0.1),
         lambda: build_gru4rec(22, **NAMES, dim=8, hidden=12, layers=2),
         lambda: build_sasrec(22, **NAMES, dim=8, max_length=6, heads=2),
+        lambda: build_gru4rec(22, **NAMES, dim=8, pooled=True, shared=False, normalize=True, item_bias=True),
     ],
-    ids=["gru4rec", "gru4rec_of_two_layers", "sasrec"],
+    ids=["gru4rec", "gru4rec_of_two_layers", "sasrec", "gru4rec_with_the_pooled_history"],
 )
 def test_exported_towers_are_equal_to_eager_at_every_batch_and_length(make: Build, tmp_path: Path) -> None:
     model = make().eval()

@@ -15,9 +15,10 @@ import torch
 from tests.tiny import tiny_config, tiny_tables, tiny_trained
 from torchtowers.data.batches import Batches
 from torchtowers.data.dataset import prepare
+from torchtowers.models.baseline_popularity import popularity_scorer
 from torchtowers.models.checkpoint import Progress
 from torchtowers.models.errors import RunError, TrainingError
-from torchtowers.models.evaluation import evaluate, model_scorer, popularity_scorer
+from torchtowers.models.evaluation import evaluate, model_scorer
 from torchtowers.models.experiment import Trained, build_model
 from torchtowers.models.run import Run
 from torchtowers.models.training import fit

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from tests.tiny import tiny_config, tiny_trained
 from torchtowers.models.callbacks import Callback
 from torchtowers.models.checkpoint import Progress
-from torchtowers.models.config import TrainingConfig
 from torchtowers.models.errors import ConfigError, TrainingError
 from torchtowers.models.experiment import Trained, train
 from torchtowers.models.run import Run
 from torchtowers.models.training import fit
+from torchtowers.models.training_config import TrainingConfig
 
 ROWS = 12
 

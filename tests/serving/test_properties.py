@@ -6,7 +6,7 @@ import yaml
 
 from tests.servers import ROOT_CONFIG, free_ports_config
 from torchtowers.export.model_config import ServingConfig
-from torchtowers.handlers.request import Limits
+from torchtowers.handlers.limits import Limits
 from torchtowers.serving.errors import ServingError
 from torchtowers.serving.ports import require_free_ports
 from torchtowers.serving.properties import read_properties

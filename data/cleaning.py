@@ -1,0 +1,108 @@
+"""Rows as people have them to rows that can be encoded; what is left out is counted, never silent."""
+
+from difflib import get_close_matches
+
+import polars as pl
+
+from torchtowers.data.config import DataConfig
+from torchtowers.data.errors import DataError, shorten
+from torchtowers.data.times import to_seconds
+
+__all__ = ["Cleaner", "column_of"]
+
+
+def column_of(table: pl.DataFrame, name: str, what: str = "the table") -> pl.Series:
+    """Give a column.
+
+    Raises:
+        DataError: There is none of that name; the text names those that there are, the most alike first.
+    """
+    if name in table.columns:
+        return table[name]
+    alike = get_close_matches(name, table.columns, n=3)
+    others = [column for column in table.columns if column not in alike]
+    raise DataError(f"there is no column {name}; {what} has {', '.join([*alike, *others])}")
+
+
+class Cleaner:
+    """Leaves out rows that can't be used, and counts them.
+
+    `dropped` holds how many rows were left out, by the reason.
+
+    Args:
+        data: Which columns are what.
+    """
+
+    def __init__(self, data: DataConfig) -> None:
+        self._data = data
+        self.dropped: dict[str, int] = {}
+
+    def interactions(self, table: pl.DataFrame) -> pl.DataFrame:
+        """Give rows with ids that are text, labels that are Float64 and times that are Int64 seconds.
+
+        Raises:
+            DataError: A column is missing or of the wrong type.
+        """
+        data, what = self._data, "the interactions' table"
+        for key in (data.user, data.item):
+            column_of(table, key, what)
+            table = self._with_ids(table, key, f"interactions without {key}")
+        if data.label is not None:
+            table = self._labelled(table, data.label, what)
+        if data.time is not None:
+            seconds = to_seconds(column_of(table, data.time, what), data.timestamp_unit)
+            table = table.with_columns(seconds.alias(data.time))
+            table = self._keep(table, pl.col(data.time).is_not_null(), f"interactions without {data.time}")
+        return table
+
+    def entities(self, table: pl.DataFrame, key: str) -> pl.DataFrame:
+        """Give rows whose ids are text, each id once.
+
+        Raises:
+            DataError: There is no such column, or it is of the wrong type, or rows of one id differ.
+        """
+        column_of(table, key, f"the table of {key}")
+        table = self._with_ids(table, key, f"rows of the {key} table without an id")
+        distinct = table.unique(maintain_order=True)
+        self.count(f"rows that repeat another of the {key} table", table.height - distinct.height)
+        conflicting = distinct.filter(pl.col(key).is_duplicated())
+        if conflicting.height:
+            first, ids = conflicting[key][0], conflicting[key].n_unique()
+            rows = conflicting.filter(pl.col(key) == first).height
+            raise DataError(
+                f"{key}: {shorten(first)} has {rows} rows that differ ({ids:,} ids have such): keep one each"
+            )
+        return distinct
+
+    def count(self, reason: str, rows: int) -> None:
+        """Count rows that were left out."""
+        if rows:
+            self.dropped[reason] = self.dropped.get(reason, 0) + rows
+
+    def told(self) -> str:
+        """Say what was left out, for an error."""
+        return ", ".join(f"{count:,} {reason}" for reason, count in self.dropped.items()) or "none"
+
+    def _labelled(self, table: pl.DataFrame, label: str, what: str) -> pl.DataFrame:
+        labels = column_of(table, label, what)
+        if not (labels.dtype.is_numeric() or labels.dtype in (pl.Boolean, pl.Null)):
+            raise DataError(f"{label}: a label has to be a number, the column holds {labels.dtype}")
+        table = table.with_columns(labels.cast(pl.Float64))
+        table = self._keep(table, pl.col(label).is_finite().fill_null(False), f"interactions without {label}")
+        if self._data.minimum_rating is not None:
+            reason = f"interactions whose {label} is below {self._data.minimum_rating:g}"
+            table = self._keep(table, pl.col(label) >= self._data.minimum_rating, reason)
+        return table
+
+    def _with_ids(self, table: pl.DataFrame, key: str, reason: str) -> pl.DataFrame:
+        kind = table[key].dtype
+        if not (kind == pl.String or kind.is_integer() or kind in (pl.Categorical, pl.Enum, pl.Null)):
+            hint = ": cast it to integers or text" if kind.is_float() else ""
+            raise DataError(f"{key}: ids are text or integers, the column holds {kind}{hint}")
+        table = table.with_columns(pl.col(key).cast(pl.String))
+        return self._keep(table, pl.col(key).fill_null("") != "", reason)
+
+    def _keep(self, table: pl.DataFrame, condition: pl.Expr, reason: str) -> pl.DataFrame:
+        kept = table.filter(condition)
+        self.count(reason, table.height - kept.height)
+        return kept

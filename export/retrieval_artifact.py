@@ -1,0 +1,102 @@
+"""What the artifact of a retrieval model holds: two towers, the index, item columns."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from torchtowers.export.errors import ExportError
+from torchtowers.export.formats import FORMATS, export_module
+from torchtowers.export.onnx import OPSET
+from torchtowers.export.tower_inputs import tower_spec, write_lookup, write_vocabularies
+from torchtowers.handlers.index import ExactIndex
+from torchtowers.handlers.signature import IndexSpec, Signature
+from torchtowers.handlers.strings import StringTable
+from torchtowers.models.evaluation import embed_candidates
+from torchtowers.models.experiment import Trained
+from torchtowers.models.retrieval_model import as_retrieval_model
+from torchtowers.models.versions import installed_versions
+
+__all__ = ["write_retrieval"]
+
+
+def write_retrieval(
+    trained: Trained, folder: Path, formats: Sequence[str], *, lookup: bool, log: Callable[[str], None]
+) -> Signature:
+    """Write the artifact's files and give its signature, which names no sha256 yet.
+
+    Args:
+        trained: A run with its data and model.
+        folder: Where they go.
+        formats: Of `FORMATS`.
+        lookup: Whether known users' features are kept.
+        log: Told what is done, a line each.
+
+    Raises:
+        ExportError: A tower or a column can't be exported.
+    """
+    dataset, model = trained.dataset, as_retrieval_model(trained.model.eval())
+    towers: dict[str, dict[str, str]] = {}
+    for name in formats:
+        log(f"exporting {name}")
+        towers[name] = {side: f"{side}.{FORMATS[name]}" for side in ("query", "candidate")}
+        for side, tower, table in (
+            ("query", model.query_tower, dataset.users),
+            ("candidate", model.candidate_tower, dataset.items),
+        ):
+            export_module(name, tower, table.encoders, folder / towers[name][side])
+    index = _write_index(folder, trained)
+    write_vocabularies(folder, dataset)
+    known = write_lookup(folder, dataset.users, dataset) if lookup else {}
+    return Signature(
+        kind="retrieval",
+        query=tower_spec(dataset.users, dataset, known),
+        candidate=tower_spec(dataset.items, dataset, {}),
+        history=dataset.history,
+        index=index,
+        columns=_write_columns(folder, trained),
+        towers=towers,
+        onnx_opset=OPSET if "onnx" in formats else None,
+        versions=installed_versions("numpy", "onnx", "onnxruntime", "torch", "torchtowers"),
+        files={},
+    )
+
+
+def _write_index(folder: Path, trained: Trained) -> IndexSpec:
+    embeddings = embed_candidates(as_retrieval_model(trained.model), trained.dataset)
+    ids = _json_table(trained.dataset.items.key, trained.dataset.items.tokens)
+    index = ExactIndex(np.ascontiguousarray(embeddings), ids)
+    spec = IndexSpec(
+        size=len(index),
+        dimension=embeddings.shape[1],
+        metric=index.metric,
+        exact=index.is_exact,
+        embeddings="index/embeddings.npy",
+        ids="index/ids",
+    )
+    index.save(folder, spec)
+    return spec
+
+
+def _write_columns(folder: Path, trained: Trained) -> dict[str, str]:
+    table = trained.dataset.item_table
+    stems = {}
+    for name in trained.config.data.columns:
+        if name not in table.columns:
+            raise ExportError(
+                f"data.columns: there is no item column {name}; there are {', '.join(table.columns)}"
+            )
+        stems[name] = f"columns/{name}"
+        _json_table(f"data.columns: {name}", table[name].to_list()).save(folder, stems[name])
+    return stems
+
+
+def _json_table(what: str, values: Iterable[object]) -> StringTable:
+    """Pack values as the JSON text that an answer will hold."""
+    try:
+        return StringTable.of(json.dumps(value, ensure_ascii=False, allow_nan=False) for value in values)
+    except (TypeError, ValueError) as error:
+        raise ExportError(
+            f"{what}: an answer is JSON, which can't hold it ({error}); leave it out, or make it text"
+        ) from error
