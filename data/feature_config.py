@@ -179,7 +179,7 @@ class VectorFeature(Section):
 class HistoryFeature(Section):
     """The items that a user had in training, oldest first; the target of an example is left out of its own.
 
-    As a feature of the item, the users that had it in training, likewise; only a ranking model takes that one.
+    As a feature of the item, the users that had it in training, likewise; only ranking models take that one.
 
     Args:
         max_length: Of a longer history the last items are kept.

@@ -110,9 +110,11 @@ def tiny_trained(folder: Path, config: RunConfig | None = None) -> Trained:
 
 
 def tiny_ranking_config(**model: object) -> RunConfig:
-    """Give the configuration of a ranking model with a feature of the context, by the model's settings."""
+    """Give the configuration of a ranking model with a feature of the context and an item's users, by the model's settings."""
     content = {name: dict(section) for name, section in CONFIG.items()}  # type: ignore[call-overload]
-    content["features"]["context"] = {"hour": {"kind": "buckets", "boundaries": [6, 12, 18]}}
+    features = content["features"]
+    features["context"] = {"hour": {"kind": "buckets", "boundaries": [6, 12, 18]}}
+    features["item"] = {**features["item"], "fans": {"kind": "history", "max_length": 9, "minimum_rating": 3}}
     content["model"] = {"kind": "ranking", "embedding_dim": 4, "hidden": [16], "unknown_rate": 0.1, **model}
     return parse_config(content)
 

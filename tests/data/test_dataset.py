@@ -10,7 +10,7 @@ from torchtowers.data.dataset import Dataset, prepare
 from torchtowers.data.errors import DataError
 from torchtowers.data.feature_config import TokenFeature
 from torchtowers.data.tables import Tables
-from torchtowers.models.config import RunConfig
+from torchtowers.models.config import RunConfig, parse_config
 
 
 def prepared(tables: Tables | None = None, config: RunConfig | None = None) -> Dataset:
@@ -64,6 +64,32 @@ def test_only_liked_items_are_in_the_history_where_a_rating_is_asked_for() -> No
     for user in range(USERS):
         for item in dataset.full_history[user] - 2:
             assert rated[dataset.users.tokens[user], dataset.items.tokens[item]] >= 4
+
+
+def test_an_item_may_have_the_users_that_had_it_in_training() -> None:
+    item = {"item_id": {"kind": "token"}, "fans": {"kind": "history", "minimum_rating": 4.0}}
+    config = tiny_config(features={"item": item}, split={"validation_fraction": 0.25})
+    dataset = prepared(config=config)
+    assert dataset.items.encoders["fans"].vocabulary.tokens == dataset.users.tokens  # type: ignore[attr-defined]
+    assert dataset.vocabularies.keys() == prepared().vocabularies.keys() - {"title", "genres"}
+    for known in (dataset, dataset.merged()):
+        train = known.train
+        assert train.labels is not None
+        shown = known.examples(train)["fans"]
+        for row in range(0, len(train), 7):
+            had = (train.items == train.items[row]) & (train.labels >= 4)
+            everyone = set(train.users[had].tolist())
+            assert set(shown[row].tolist()) - {0} == {user + 2 for user in everyone - {train.users[row]}}
+            served = known.items.take(train.items[row : row + 1])["fans"][0]
+            assert set(served.tolist()) - {0} == {user + 2 for user in everyone}
+
+
+def test_bounds_of_a_history_need_ratings() -> None:
+    item = {"item_id": {"kind": "token"}, "fans": {"kind": "history", "minimum_rating": 4.0}}
+    content = {**tiny_config(features={"item": item}).model_dump(), "data": {"interactions": "of tables"}}
+    tables = tiny_tables()
+    with pytest.raises(DataError, match="the bounds of fans need ratings"):
+        prepared(replace(tables, interactions=tables.interactions.drop("rating")), parse_config(content))
 
 
 def test_vocabularies_of_an_earlier_run_are_kept() -> None:

@@ -29,7 +29,6 @@ TOKEN = {"kind": "token"}
         ),
         ({"a": TOKEN}, {"a": TOKEN}, "a name may stand once"),
         ({"a.b": TOKEN}, {}, "can't be called 'a.b'"),
-        ({}, {"h": {"kind": "history"}}, "a history is a feature of the user"),
         ({"a": {"kind": "hashed_token"}}, {}, "buckets"),
         ({"a": {"kind": "unified_token", "buckets": 9, "hashes": 17}}, {}, "hashes"),
     ],
@@ -37,6 +36,13 @@ TOKEN = {"kind": "token"}
 def test_what_does_not_fit_is_refused(user: dict[str, object], item: dict[str, object], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         FeaturesConfig(user=user, item=item)  # type: ignore[arg-type]
+
+
+def test_a_history_is_none_of_the_context() -> None:
+    history = {"h": {"kind": "history"}}
+    assert FeaturesConfig.model_validate({"user": {}, "item": history}).item
+    with pytest.raises(ValidationError, match="a history is a feature of the user or of the item"):
+        FeaturesConfig.model_validate({"user": {}, "item": {}, "context": history})
 
 
 def test_tells_which_features_share_a_table() -> None:

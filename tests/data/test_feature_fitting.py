@@ -15,7 +15,7 @@ READ: TypeAdapter[FeatureConfig] = TypeAdapter(FeatureConfig)
 
 def fitted(feature: dict[str, object], column: list[Any], **given: Any) -> Encoder:
     table = pl.DataFrame({"x": pl.Series(column, strict=False)})
-    arguments = {"key": None, "item": "item_id", "vocabularies": {}, **given}
+    arguments = {"key": None, "listed": "item_id", "vocabularies": {}, **given}
     return fit_encoders({"x": READ.validate_python(feature)}, table, **arguments)["x"]
 
 
@@ -111,7 +111,7 @@ def test_a_shared_vocabulary_is_the_other_features() -> None:
 def test_a_history_has_the_items_vocabulary() -> None:
     items = Vocabulary(["i", "j"])
     assert tokens(fitted({"kind": "history"}, [1], vocabularies={"item_id": items})) is items.tokens
-    with pytest.raises(DataError, match="a history needs the items' ids, item_id"):
+    with pytest.raises(DataError, match="a history needs the ids that it lists, item_id"):
         fitted({"kind": "history"}, [1])
 
 

@@ -37,6 +37,14 @@ TIMES = {"kind": "leave_last_out", "validation_fraction": 0.5}
 RANDOM = {"kind": "random", "validation_fraction": 0.2}
 
 
+def test_retrieval_takes_no_history_of_an_item(tmp_path: Path) -> None:
+    for model in ("two_tower", "sequential", "multi_task"):
+        content = config(model).model_dump()
+        content["features"]["item"]["fans"] = {"kind": "history"}
+        with pytest.raises(ConfigError, match="features.item.fans: only a ranking model"):
+            train(parse_config(content), tmp_path / model, tables=tiny_tables())
+
+
 def config(model: str, **sections: dict[str, Any]) -> RunConfig:
     split = TIMES if MODELS[model]["kind"] == "sequential" else RANDOM
     return parse_config(
