@@ -23,6 +23,7 @@ class MLP(nn.Module):
         activation: Makes the module after each layer but the last, as the class `nn.Tanh` does; a ReLU if not
             given, `None` for none.
         final_activation: The same for the last layer.
+        dropout: In training, how often an output of a layer but the last is left out.
 
     Raises:
         TypeError: An activation makes no module, such as a name, a function, or a module itself, which the
@@ -38,6 +39,7 @@ class MLP(nn.Module):
         use_bias: bool = True,
         activation: Callable[[], nn.Module] | None = _RELU,
         final_activation: Callable[[], nn.Module] | None = None,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if not units:
@@ -52,6 +54,8 @@ class MLP(nn.Module):
             after = activation if position < len(units) else final_activation
             if after is not None:
                 layers.append(after())
+            if dropout > 0 and position < len(units):
+                layers.append(nn.Dropout(dropout))
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -120,8 +120,10 @@ class RankingConfig(Section):
         interaction: How features meet: `dcn` (DCN-v2), `dlrm` or `wide_and_deep`.
         loss: `mean_squared_error` learns the label, `binary_crossentropy` its probability, `pairwise` and
             `listwise` the order of a user's items.
-        positive_from: Labels from this on count as 1, others as 0; None takes them as they are.
-        embedding_dim: Width of each feature's table.
+        positive_from: Labels from this on count as 1, others as 0; None takes them as they are. With
+            `binary_crossentropy` the labels are learnt beside what is made of them.
+        embedding_dim: Width of each feature's table; None follows from the number of interactions, see
+            `models.ranking_defaults`.
         hidden: Widths of the hidden layers.
         cross_layers: Of DCN-v2.
         dropout: In training, of the embeddings and of hidden layers.
@@ -134,7 +136,7 @@ class RankingConfig(Section):
     interaction: Literal["dcn", "dlrm", "wide_and_deep"] = "dcn"
     loss: Literal["mean_squared_error", "binary_crossentropy", "pairwise", "listwise"] = "mean_squared_error"
     positive_from: float | None = None
-    embedding_dim: int = Field(default=32, ge=1)
+    embedding_dim: int | None = Field(default=None, ge=1)
     hidden: Widths = (256, 128)
     cross_layers: int = Field(default=2, ge=1)
     dropout: float = Rate

@@ -16,6 +16,7 @@ from torchtowers.models.feature_embedding import build_feature_embedding, share_
 from torchtowers.models.list_loss import ListLoss
 from torchtowers.models.mlp import MLP
 from torchtowers.models.pointwise_losses import BinaryCrossentropy
+from torchtowers.models.rated_clicks import ClickLine, RatedClickLoss
 from torchtowers.models.towers import PREFIX
 
 __all__ = ["Ranker", "build_ranker"]
@@ -36,10 +37,12 @@ class Ranker(nn.Module):
         top: From there to `[batch, 1]`.
         loss: Of scores and labels; a list loss takes lists of both.
         offset: Added to every score: what is predicted where nothing is known.
+        scale: Of what is added to it.
         dropout: In training, of the embeddings.
     """
 
     offset: Tensor
+    scale: Tensor
 
     def __init__(
         self,
@@ -50,6 +53,7 @@ class Ranker(nn.Module):
         *,
         loss: nn.Module,
         offset: float = 0.0,
+        scale: float = 1.0,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
@@ -60,7 +64,12 @@ class Ranker(nn.Module):
         self.loss = loss
         self.dropout = nn.Dropout(dropout)
         self.register_buffer("offset", torch.tensor(float(offset)))
-        self.is_probability = isinstance(loss, BinaryCrossentropy)
+        self.register_buffer("scale", torch.tensor(float(scale)))
+        self.link: nn.Module = nn.Identity()
+        if isinstance(loss, BinaryCrossentropy):
+            self.link = nn.Sigmoid()
+        elif isinstance(loss, RatedClickLoss):
+            self.link = ClickLine(float(offset), float(scale), loss.share)
         self.takes_lists = isinstance(loss, ListLoss)
 
     def score(self, features: dict[str, Tensor]) -> Tensor:
@@ -71,7 +80,7 @@ class Ranker(nn.Module):
         scores: Tensor = self.top(self.interaction(self.dropout(torch.stack(parts, dim=1))))
         for module in self.biases.values():
             scores = scores + module(features)
-        return scores.squeeze(1) + self.offset
+        return scores.squeeze(1) * self.scale + self.offset
 
     def forward(self, features: dict[str, Tensor]) -> Tensor:
         """Predict.
@@ -82,10 +91,8 @@ class Ranker(nn.Module):
         Returns:
             `[batch]`: a rating, a probability where the model learns clicks, or a score.
         """
-        scores = self.score(features)
-        if self.is_probability:
-            scores = torch.sigmoid(scores)
-        return scores
+        predictions: Tensor = self.link(self.score(features))
+        return predictions
 
     @torch.jit.unused
     def compute_loss(self, batch: RankingBatch) -> Tensor:
@@ -97,6 +104,8 @@ class Ranker(nn.Module):
         if self.takes_lists:
             mask = None if batch.mask is None else to_tensor(batch.mask, device)
             loss = self.loss(scores.view(labels.shape), labels, mask)
+        elif isinstance(self.link, ClickLine):
+            loss = self.loss(scores, self.link.logits(scores), labels)
         else:
             loss = self.loss(scores, labels)
         return loss
@@ -111,6 +120,7 @@ def build_ranker(
     hidden: Sequence[int] = (256, 128),
     cross_layers: int = 2,
     offset: float = 0.0,
+    scale: float = 1.0,
     dropout: float = 0.0,
     unknown_rate: float = 0.0,
     keys: Sequence[str] = (),
@@ -121,14 +131,16 @@ def build_ranker(
 
     Args:
         encoders: By feature.
-        loss: `MeanSquaredError()`, `BinaryCrossentropy(from_logits=True)`, or one over lists.
+        loss: `MeanSquaredError()`, `BinaryCrossentropy(from_logits=True)`, `RatedClickLoss`, or one over
+            lists.
         interaction: `dcn`: cross layers of DCN-v2, then layers; `dlrm`: dot products of all pairs, then
             layers; `wide_and_deep`: layers over the embeddings.
         embedding_dim: Width of each feature's table.
         hidden: Widths of the layers before the score.
         cross_layers: Of `dcn`.
         offset: The score where nothing is known: the mean label.
-        dropout: In training, of the embeddings.
+        scale: Of what the features add to it: the labels' standard deviation.
+        dropout: In training, of the embeddings and of the hidden layers.
         unknown_rate: In training, how often an id is taken for unknown.
         keys: The features that are ids.
         share: By feature, another one whose table it uses, as a history may the item's.
@@ -175,8 +187,9 @@ def build_ranker(
         embeddings,
         biases,
         network,
-        MLP(width, [*hidden, 1]),
+        MLP(width, [*hidden, 1], dropout=dropout),
         loss=loss,
         offset=offset,
+        scale=scale,
         dropout=dropout,
     )

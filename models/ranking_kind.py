@@ -22,14 +22,19 @@ from torchtowers.models.pairwise_losses import PairwiseLogisticLoss
 from torchtowers.models.pointwise_losses import BinaryCrossentropy, MeanSquaredError
 from torchtowers.models.ranker import build_ranker
 from torchtowers.models.ranking_baselines import ranking_baselines
+from torchtowers.models.ranking_defaults import examples_a_batch, ranking_dim
 from torchtowers.models.ranking_evaluation import Scale, evaluate_ranking
+from torchtowers.models.rated_clicks import RatedClickLoss
 from torchtowers.models.report_content import ReportContent, ranking_content
 from torchtowers.models.towers import PREFIX
 from torchtowers.models.trainable import BatchSource
 
 __all__ = ["RankingKind", "predict"]
 
-_ROWS_AT_ONCE = 8192
+# Lists of a model in use are looked up whole, so memory goes by rows times the longest history.
+_ROWS_AT_ONCE = 1024
+
+_CLICK_OR_NOT = 2
 
 _SCALES: dict[str, Scale] = {
     "mean_squared_error": "rating",
@@ -53,7 +58,7 @@ class RankingKind:
         return name.replace("@10", f"@{config.evaluation.ranking_at[0]}"), mode
 
     def resolve(self, config: RunConfig, dataset: Dataset) -> RunConfig:
-        """See that there are labels, and such as the loss takes."""
+        """See that there are labels, such as the loss takes, and choose the sizes."""
         section = _section(config)
         if dataset.train.labels is None:
             raise ConfigError("model.kind: ranking learns labels: name their column in data.rating")
@@ -70,17 +75,23 @@ class RankingKind:
             build_feature_crosses(dataset.encoders, section.crosses)
         except ValueError as error:
             raise ConfigError(f"model.{error}") from error
-        return config
+        dim = section.embedding_dim or ranking_dim(len(dataset.train))
+        training = config.training
+        if "batch_size" not in training.model_fields_set:
+            training = training.model_copy(update={"batch_size": examples_a_batch(len(dataset.train))})
+        section = section.model_copy(update={"embedding_dim": dim})
+        return config.model_copy(update={"model": section, "training": training})
 
     def build(self, config: RunConfig, dataset: Dataset) -> nn.Module:
         """Build the model."""
         section = _section(config)
-        mean = float(labels_of(dataset.train, section.positive_from).mean())
-        loss, offset = _loss(section.loss, mean)
+        loss, offset, scale = _loss(section, dataset)
+        assert section.embedding_dim is not None
         return build_ranker(
             dataset.encoders,
             loss=loss,
             offset=offset,
+            scale=scale,
             interaction=section.interaction,
             embedding_dim=section.embedding_dim,
             hidden=section.hidden,
@@ -103,7 +114,8 @@ class RankingKind:
                 list_size=section.list_size,
                 positive_from=section.positive_from,
             )
-        return ExampleBatches(dataset, training.batch_size, training.seed, section.positive_from)
+        bound = None if _are_rated_clicks(section, dataset) else section.positive_from
+        return ExampleBatches(dataset, training.batch_size, training.seed, bound)
 
     def measure(self, config: RunConfig, dataset: Dataset, model: nn.Module, part: str) -> dict[str, float]:
         """Measure a model on one part's labels."""
@@ -174,14 +186,30 @@ def _section(config: RunConfig) -> RankingConfig:
     return config.model
 
 
-def _loss(name: str, mean: float) -> tuple[nn.Module, float]:
-    """Give a loss, and the score where nothing is known but the mean label."""
-    match name:
+def _are_rated_clicks(section: RankingConfig, dataset: Dataset) -> bool:
+    """Say whether clicks are made of labels that tell more than the clicks."""
+    return (
+        section.loss == "binary_crossentropy"
+        and section.positive_from is not None
+        and len(np.unique(labels_of(dataset.train))) > _CLICK_OR_NOT
+    )
+
+
+def _loss(section: RankingConfig, dataset: Dataset) -> tuple[nn.Module, float, float]:
+    """Give a loss, the score where nothing is known but the mean label, and what labels differ from it."""
+    labels = labels_of(dataset.train, section.positive_from)
+    mean, deviation = float(labels.mean(dtype=np.float64)), float(labels.std(dtype=np.float64))
+    match section.loss:
         case "mean_squared_error":
-            return MeanSquaredError(), mean
+            return MeanSquaredError(), mean, deviation
+        case "binary_crossentropy" if _are_rated_clicks(section, dataset):
+            assert section.positive_from is not None
+            ratings = labels_of(dataset.train)
+            rating, spread = float(ratings.mean(dtype=np.float64)), float(ratings.std(dtype=np.float64))
+            return RatedClickLoss(section.positive_from, deviation=spread, share=mean), rating, spread
         case "binary_crossentropy":
-            return BinaryCrossentropy(from_logits=True), math.log(mean / (1 - mean))
+            return BinaryCrossentropy(from_logits=True), math.log(mean / (1 - mean)), 1.0
         case "pairwise":
-            return PairwiseLogisticLoss(), 0.0
+            return PairwiseLogisticLoss(), 0.0, 1.0
         case _:
-            return ListMLELoss(), 0.0
+            return ListMLELoss(), 0.0, 1.0

@@ -3,14 +3,16 @@
 from typing import Any, Literal, TypeVar
 
 import numpy as np
+import torch
 from torch import nn
 
 from torchtowers.data.batches import Batches
 from torchtowers.data.dataset import Dataset
-from torchtowers.data.example_batches import RatedPairs
+from torchtowers.data.example_batches import RatedPairs, labels_of
 from torchtowers.data.hidden_item_batches import HiddenItemBatches
 from torchtowers.data.sequence_batches import SequenceBatches
 from torchtowers.models.baselines import retrieval_baselines
+from torchtowers.models.batch_tensors import to_tensors
 from torchtowers.models.config import RunConfig
 from torchtowers.models.defaults import embedding_dim, users_a_batch
 from torchtowers.models.errors import ConfigError
@@ -23,6 +25,8 @@ from torchtowers.models.evaluation import (
 )
 from torchtowers.models.model_config import MultiTaskConfig, SequentialConfig, TwoTowerConfig
 from torchtowers.models.multi_task import build_multi_task
+from torchtowers.models.ranking_baselines import ranking_baselines
+from torchtowers.models.ranking_evaluation import evaluate_ranking
 from torchtowers.models.report_content import ReportContent, retrieval_content
 from torchtowers.models.retrieval_model import as_retrieval_model
 from torchtowers.models.sequential_two_tower import build_gru4rec, build_sasrec
@@ -30,6 +34,9 @@ from torchtowers.models.trainable import BatchSource
 from torchtowers.models.two_tower import build_two_tower
 
 __all__ = ["MultiTaskKind", "SequentialKind", "TwoTowerKind"]
+
+# Lists of a model in use are looked up whole, so memory goes by rows times the longest history.
+_ROWS_AT_ONCE = 1024
 
 S = TypeVar("S", TwoTowerConfig, MultiTaskConfig, SequentialConfig)
 
@@ -127,7 +134,24 @@ class TwoTowerKind(_RetrievalKind):
 
 
 class MultiTaskKind(_RetrievalKind):
-    """Two towers that learn to predict ratings as well."""
+    """Two towers that learn to predict ratings as well; how far off these are is measured, too."""
+
+    def measure(self, config: RunConfig, dataset: Dataset, model: nn.Module, part: str) -> dict[str, float]:
+        """Measure both tasks on one part."""
+        return super().measure(config, dataset, model, part) | _rating_errors(dataset, model, part)
+
+    def examine(
+        self, config: RunConfig, dataset: Dataset, model: nn.Module
+    ) -> tuple[dict[str, Any], ReportContent]:
+        """Measure both tasks on the test part; see `_RetrievalKind.examine`."""
+        metrics, content = super().examine(config, dataset, model)
+        metrics["test"] = metrics["test"] | _rating_errors(dataset, model, "test")
+        return metrics, content
+
+    def baselines(self, config: RunConfig, dataset: Dataset) -> dict[str, Any]:
+        """Measure baselines of both tasks on the test part."""
+        of_ratings = ranking_baselines(dataset, scale="rating", ranking_at=())
+        return super().baselines(config, dataset) | of_ratings
 
     def resolve(self, config: RunConfig, dataset: Dataset) -> RunConfig:
         """See that there are ratings."""
@@ -220,6 +244,26 @@ class SequentialKind(_RetrievalKind):
 
     def _max_length(self, dataset: Dataset) -> int:
         return dataset.histories[str(dataset.history)].feature.max_length
+
+
+def _rating_errors(dataset: Dataset, model: nn.Module, part: str) -> dict[str, float]:
+    """Measure how far off predicted ratings are: `rmse` and `mae`."""
+    interactions = getattr(dataset, part)
+    model.eval()
+    predictions = []
+    with torch.inference_mode():
+        for first in range(0, len(interactions), _ROWS_AT_ONCE):
+            some = interactions.take(np.arange(first, min(first + _ROWS_AT_ONCE, len(interactions))))
+            query, candidate = dataset.query(some), dataset.items.take(some.items)
+            predictions.append(model(to_tensors(query), to_tensors(candidate)).numpy())
+    figures = evaluate_ranking(
+        np.concatenate(predictions),
+        labels_of(interactions),
+        interactions.users,
+        scale="rating",
+        ranking_at=(),
+    )
+    return {name: figures[name] for name in ("rmse", "mae")}
 
 
 def _refuse_audiences(dataset: Dataset) -> None:

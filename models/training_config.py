@@ -47,7 +47,8 @@ class TrainingConfig(Section):
     Args:
         epochs: Passes over the training pairs.
         batch_size: Pairs a step; each pair's negatives are the other items of its batch. Of hidden items it
-            is users a step, by default an eighth of them, see `models.defaults`; of sequences, windows.
+            is users a step, by default an eighth of them, see `models.defaults`; of sequences, windows; of
+            ranking, examples, by default at most a 64th of them.
         accumulate: Batches a step; their gradients are averaged, also over fewer at an epoch's end.
         embedding_optimizer: Of the tables; changes only the rows a batch names. `lazy_adam`, or with less
             state `sparse_adagrad` (one value an element) or `row_wise_adagrad` (one value a row).

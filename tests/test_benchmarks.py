@@ -10,7 +10,7 @@ import pytest
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
-@pytest.mark.parametrize("script", ["train.py", "index.py"])
+@pytest.mark.parametrize("script", ["train.py", "index.py", "ranking_quality.py"])
 def test_help_says_how_to_call_it(script: str) -> None:
     done = subprocess.run(
         [sys.executable, BENCHMARKS / script, "--help"], capture_output=True, text=True, check=True

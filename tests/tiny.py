@@ -110,7 +110,7 @@ def tiny_trained(folder: Path, config: RunConfig | None = None) -> Trained:
 
 
 def tiny_ranking_config(**model: object) -> RunConfig:
-    """Give the configuration of a ranking model with a feature of the context and an item's users, by the model's settings."""
+    """Give the configuration of a ranking model, with the hour and with who had an item, by its settings."""
     content = {name: dict(section) for name, section in CONFIG.items()}  # type: ignore[call-overload]
     features = content["features"]
     features["context"] = {"hour": {"kind": "buckets", "boundaries": [6, 12, 18]}}

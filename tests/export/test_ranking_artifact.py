@@ -26,8 +26,14 @@ def test_signature_tells_what_a_row_has_once_and_what_each_candidate_has(ranking
     assert [spec.name for spec in signature.query.features] == ["user_id", "age", "gender", "history", "hour"]
     assert set(signature.query.lookup) == {"age", "gender", "history"}
     assert signature.candidate is not None
-    assert [spec.name for spec in signature.candidate.features] == ["item_id", "title", "genres", "year"]
-    assert set(signature.candidate.lookup) == {"title", "genres", "year"}
+    assert [spec.name for spec in signature.candidate.features] == [
+        "item_id",
+        "title",
+        "genres",
+        "year",
+        "fans",
+    ]
+    assert set(signature.candidate.lookup) == {"title", "genres", "year", "fans"}
     files = {p.relative_to(ranking_artifact).as_posix() for p in ranking_artifact.rglob("*") if p.is_file()}
     assert set(signature.files) == files - {"signature.json"}
 

@@ -12,8 +12,9 @@ from torchtowers.models.dcn import CrossNetwork, build_dcn
 from torchtowers.models.dlrm import build_dlrm
 from torchtowers.models.dot_interaction import DotInteraction
 from torchtowers.models.embed_reduce import EmbedReduce
-from torchtowers.models.embeddings import ListEmbedding, TokenEmbedding
+from torchtowers.models.embeddings import ListEmbedding, TokenEmbedding, WeightedListEmbedding
 from torchtowers.models.feature_cross import FeatureCross
+from torchtowers.models.feature_embedding import FeatureEmbedding
 from torchtowers.models.gru import GRUEncoder
 from torchtowers.models.id_tower import IdTower
 from torchtowers.models.listwise_losses import ListMLELoss
@@ -30,6 +31,7 @@ from torchtowers.models.pairwise_losses import (
 from torchtowers.models.pointwise_losses import BinaryCrossentropy, MeanSquaredError
 from torchtowers.models.ranker import build_ranker
 from torchtowers.models.ranking import Ranking
+from torchtowers.models.rated_clicks import ClickLine, RatedClickLoss
 from torchtowers.models.retrieval import Retrieval
 from torchtowers.models.sampled_losses import BPR, CosineContrastive, SampledSoftmax
 from torchtowers.models.self_attention import SelfAttentiveEncoder
@@ -156,11 +158,13 @@ EXPORTABLE: dict[str, Entry] = {
     "BiasedQueryTower": (lambda: query(two_tower()), features),
     "BinaryCrossentropy": (BinaryCrossentropy, lambda batch: predictions(batch)[::-1]),
     "CosineContrastive": (CosineContrastive, positive_and_negatives),
+    "ClickLine": (lambda: ClickLine(3.5, 1.1, 0.6), lambda batch: [torch.randn(batch)]),
     "Cross": (lambda: Cross(6, diag_scale=0.5, preactivation=nn.Tanh()), dense_pair),
     "CrossNetwork": (lambda: CrossNetwork(6, num_layers=2, deep=[5]), dense),
     "DotInteraction": (lambda: DotInteraction(self_interaction=True), dense_features),
     "EmbedReduce": (lambda: EmbedReduce(9, 4, combiner="sqrtn", padding_idx=0), weighted_lists),
     "FactorTower": (lambda: query(factors()), pairs),
+    "FeatureEmbedding": (lambda: FeatureEmbedding("id", TokenEmbedding(9, 4)), features),
     "GRUEncoder": (lambda: GRUEncoder(6, hidden=4), sequences),
     "FeatureCross": (lambda: FeatureCross("id", "age", (9, 4), buckets=7), features),
     "HistoryTower": (
@@ -187,6 +191,10 @@ EXPORTABLE: dict[str, Entry] = {
     ),
     "Ranking": (Ranking, predictions),
     "RankingModel": (lambda: build_dlrm(SIZES, dense_dim=3, embedding_dim=4, top_hidden=[5]), ranked),
+    "RatedClickLoss": (
+        lambda: RatedClickLoss(1, deviation=1.1, share=0.6),
+        lambda batch: [torch.randn(batch), *reversed(predictions(batch))],
+    ),
     "Retrieval": (
         lambda: Retrieval(temperature=0.5, remove_accidental_hits=True, reduction="none"),
         retrieved,
@@ -200,6 +208,7 @@ EXPORTABLE: dict[str, Entry] = {
         lambda: UnifiedEmbedding({"history": 2, "id": 1}, buckets=11, dim=3, tables=2),
         features,
     ),
+    "WeightedListEmbedding": (lambda: WeightedListEmbedding(9, 4, token_dropout=0.5), weighted_lists),
 }
 # Other settings, as TorchScript only, since ONNX takes seconds each.
 VARIANTS: dict[str, Entry] = {
@@ -230,9 +239,16 @@ VARIANTS: dict[str, Entry] = {
         histories,
     ),
     "IdTower, biased": (lambda: IdTower(TokenEmbedding(9, 4), key="id", normalize=True, bias=True), ids),
+    "MLP, dropout": (lambda: MLP(6, [3, 2], dropout=0.5), dense),
     "MLP, linear": (lambda: MLP(6, [3], use_bias=False), dense),
     "Ranker, DLRM": (
         lambda: build_ranker(ENCODERS, loss=MeanSquaredError(), interaction="dlrm", embedding_dim=4),
+        features,
+    ),
+    "Ranker, clicks of ratings": (
+        lambda: build_ranker(
+            ENCODERS, loss=RatedClickLoss(4, deviation=1.1, share=0.6), embedding_dim=4, offset=3.5, scale=1.1
+        ),
         features,
     ),
     "Ranker, wide and deep": (

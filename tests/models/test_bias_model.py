@@ -49,7 +49,7 @@ def test_noise_is_regularized_more_than_what_repeats() -> None:
     generator = np.random.default_rng(1)
     users, items = np.repeat(np.arange(100), 8), generator.integers(0, 60, 800)
     noise = generator.normal(size=800).astype(np.float32)
-    strong = generator.normal(size=60)[items].astype(np.float32) * 3 + noise / 10
+    strong = (generator.normal(size=60)[items] * 3 + noise / 10).astype(np.float32)
     spread = [
         choose_biases(of_pairs(users, items), labels, users=100, items=60).items.std() / labels.std()
         for labels in (noise, strong)

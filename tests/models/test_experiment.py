@@ -3,14 +3,18 @@
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import torch
 
 from tests.tiny import CONFIG, tiny_tables
 from torchtowers.data.errors import DataError
+from torchtowers.data.tables import Tables
 from torchtowers.models.config import RunConfig, parse_config
 from torchtowers.models.errors import ConfigError, RunError
 from torchtowers.models.experiment import open_run, train
+from torchtowers.models.model_config import RankingConfig
+from torchtowers.models.rated_clicks import ClickLine
 from torchtowers.models.run import Run
 
 DATA = {"rating": "rating", "timestamp": "timestamp", "columns": ["title"]}
@@ -41,7 +45,7 @@ def test_retrieval_takes_no_history_of_an_item(tmp_path: Path) -> None:
     for model in ("two_tower", "sequential", "multi_task"):
         content = config(model).model_dump()
         content["features"]["item"]["fans"] = {"kind": "history"}
-        with pytest.raises(ConfigError, match="features.item.fans: only a ranking model"):
+        with pytest.raises(ConfigError, match=r"features\.item\.fans: only a ranking model"):
             train(parse_config(content), tmp_path / model, tables=tiny_tables())
 
 
@@ -66,13 +70,36 @@ def test_every_kind_trains_is_measured_and_opened_again(model: str, tmp_path: Pa
     is_ranking = MODELS[model]["kind"] == "ranking"
     for part in ("test", "validation"):
         assert 0 <= metrics[part]["ndcg@5"] <= 1
-    assert ("rmse" in metrics["test"]) == (model in ("rating", "dlrm"))
+    assert ("rmse" in metrics["test"]) == (model in ("rating", "dlrm", "multi_task"))
     assert ("auc" in metrics["test"]) == (model == "click")
     assert ("recall@5" in metrics["test"]) == (not is_ranking)
     assert metrics["baselines"]
     again = open_run(tmp_path / "run", tables=tiny_tables())
     for name, weight in trained.model.state_dict().items():
         assert torch.equal(weight, again.model.state_dict()[name]), name
+
+
+def test_clicks_of_ratings_are_learnt_with_the_ratings_and_clicks_alone_otherwise(tmp_path: Path) -> None:
+    rated = train(config("click"), tmp_path / "rated", tables=tiny_tables())
+    assert isinstance(rated.model.link, ClickLine)
+    tables = tiny_tables()
+    clicks = tables.interactions.with_columns((pl.col("rating") >= 4).cast(pl.Float64))
+    settings = config("click").model_dump()
+    settings["model"]["positive_from"] = None
+    tables = Tables(clicks, tables.users, tables.items)
+    given = train(parse_config(settings), tmp_path / "clicks", tables=tables)
+    assert isinstance(given.model.link, torch.nn.Sigmoid)
+    for trained in (rated, given):
+        assert trained.run.metrics()["test"].keys() >= {"auc", "per_user_auc", "normalized_entropy"}
+
+
+def test_sizes_that_are_left_open_follow_from_the_data(tmp_path: Path) -> None:
+    content = config("rating").model_dump(exclude_unset=True)
+    del content["model"]["embedding_dim"], content["training"]["batch_size"]
+    trained = train(parse_config(content), tmp_path, tables=tiny_tables())
+    found = trained.run.config()
+    assert isinstance(found.model, RankingConfig)
+    assert (found.model.embedding_dim, found.training.batch_size) == (8, 32)
 
 
 @pytest.mark.parametrize("model", ["two_tower", "click"])

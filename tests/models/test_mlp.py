@@ -79,3 +79,14 @@ def test_errors_carry_the_numbers() -> None:
         MLP(4, [3, 0])
     with pytest.raises(ValueError, match=r"at least 1, got in_dim 0 and units \[3\]"):
         MLP(0, [3])
+
+
+def test_dropout_is_of_the_layers_before_the_last_in_training_only() -> None:
+    torch.manual_seed(0)
+    mlp, x = MLP(4, [64, 3], dropout=0.5), torch.randn(8, 4)
+    plain = MLP(4, [64, 3])
+    plain.load_state_dict(dict(zip(plain.state_dict(), mlp.state_dict().values(), strict=True)))
+    torch.testing.assert_close(mlp.eval()(x), plain(x))
+    outputs = [mlp.train()(x) for _ in range(2)]
+    assert not torch.equal(*outputs)
+    assert not (outputs[0] == 0).any()

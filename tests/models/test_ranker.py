@@ -11,6 +11,7 @@ from torchtowers.models.listwise_losses import ListMLELoss
 from torchtowers.models.pairwise_losses import PairwiseLogisticLoss
 from torchtowers.models.pointwise_losses import BinaryCrossentropy, MeanSquaredError
 from torchtowers.models.ranker import Ranker, build_ranker
+from torchtowers.models.rated_clicks import RatedClickLoss
 
 ENCODERS: dict[str, Encoder] = {
     "user": TokenEncoder(Vocabulary("abcd")),
@@ -66,6 +67,40 @@ def test_gives_a_probability_where_it_learns_clicks_and_a_score_elsewhere() -> N
     for loss in (MeanSquaredError(), ListMLELoss(), PairwiseLogisticLoss()):
         model = ranker(loss).eval()
         torch.testing.assert_close(model(given), model.score(given))
+
+
+def test_the_scale_is_of_all_but_the_offset() -> None:
+    given = features(5)
+    plain, scaled = ranker(offset=2.0).eval(), ranker(offset=3.0, scale=10.0).eval()
+    torch.testing.assert_close(scaled(given), (plain(given) - 2.0) * 10 + 3.0)
+
+
+def test_dropout_is_of_embeddings_and_hidden_layers_in_training_only() -> None:
+    model, given = ranker(dropout=0.5), features(200)
+    torch.testing.assert_close(model.eval()(given), ranker().eval()(given))
+    hidden: list[torch.Tensor] = []
+    last = [module for module in model.top.modules() if isinstance(module, nn.Linear)][-1]
+    last.register_forward_pre_hook(lambda _, given: hidden.append(given[0]))
+    model.train()(given)
+    model.eval()(given)
+    zeros = [(tensor == 0).float().mean().item() for tensor in hidden]
+    assert zeros[0] > zeros[1] + 0.1
+
+
+def test_clicks_of_ratings_are_learnt_with_the_ratings() -> None:
+    loss = RatedClickLoss(4, deviation=1.5, share=0.6)
+    model, given = ranker(loss, offset=3.0, scale=1.5).eval(), features(9)
+    ratings = np.array([1, 2, 3, 4, 5, 4, 3, 2, 1], dtype=np.float32)
+    batch = RankingBatch({name: tensor.numpy() for name, tensor in given.items()}, ratings)
+    score, said = model.score(given), model(given)
+    expected = np.log(0.6 / 0.4) + (score - 3.0) / 1.5
+    torch.testing.assert_close(said, torch.sigmoid(expected))
+    clicks = torch.from_numpy((ratings >= 4).astype(np.float32))
+    entropy = nn.functional.binary_cross_entropy(said, clicks)
+    error = (score - torch.from_numpy(ratings)).square().mean() / 1.5**2
+    torch.testing.assert_close(model.compute_loss(batch), error + entropy)
+    model.compute_loss(batch).backward()  # type: ignore[no-untyped-call]
+    assert all(parameter.grad is not None for parameter in model.link.parameters())
 
 
 @pytest.mark.parametrize("interaction", ["dcn", "dlrm", "wide_and_deep"])
