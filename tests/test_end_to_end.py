@@ -54,7 +54,7 @@ def test_a_served_answer_is_the_trained_models(
     client: Client, trained: Trained, model: str, grpc: bool
 ) -> None:
     dataset = trained.dataset
-    scores = model_scorer(trained.model, dataset)(np.arange(4))
+    scores = model_scorer(trained.towers, dataset)(np.arange(4))
     for user in range(4):
         answer = client.predict(model, {"user_id": dataset.users.tokens[user], "k": 60}, grpc=grpc)
         rows = [dataset.items.tokens.index(item) for item in answer["items"]]

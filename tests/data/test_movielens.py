@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from tests.frames import interactions_of
 from torchtowers.data.errors import DataError
 from torchtowers.data.movielens import load_movielens_100k
 from torchtowers.data.movielens_files import INTERACTIONS, ITEMS, USERS
@@ -66,13 +67,13 @@ def test_tables(folder: Path) -> None:
         "year": pl.Int64(),
         "genres": pl.List(pl.String()),
     }
-    assert (tables.interactions.height, tables.users.height, tables.items.height) == (100_000, 943, 1_682)
-    assert tables.interactions.row(1) == ("2", "2", 2.0, 899_999_999)
+    assert (interactions_of(tables).height, tables.users.height, tables.items.height) == (100_000, 943, 1_682)
+    assert interactions_of(tables).row(1) == ("2", "2", 2.0, 899_999_999)
     assert tables.users.row(6) == ("7", 27, "F", "writer", "00007")
 
 
 def test_order_of_rows_is_the_files(folder: Path) -> None:
-    stamps = load_movielens_100k(folder).interactions["timestamp"]
+    stamps = interactions_of(load_movielens_100k(folder))["timestamp"]
     assert stamps.to_list() == list(range(900_000_000, 899_900_000, -1))
 
 

@@ -6,14 +6,16 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests.frames import interactions_of
 from torchtowers.data.synthetic import make_shop, write_shop
 
 SHOP = make_shop(3_000, users=150, items=100)
+ROWS = interactions_of(SHOP)
 
 
 def test_it_has_the_rows_that_were_asked_for_and_no_pair_twice() -> None:
-    pairs = SHOP.interactions.select("user_id", "item_id")
-    assert SHOP.interactions.height == 3_000
+    pairs = ROWS.select("user_id", "item_id")
+    assert ROWS.height == 3_000
     assert pairs.n_unique() == 3_000
     assert (SHOP.users.height, SHOP.items.height) == (150, 100)
     assert set(pairs["user_id"]) <= set(SHOP.users["user_id"])
@@ -24,11 +26,11 @@ def test_a_seed_repeats_it() -> None:
     again = make_shop(3_000, users=150, items=100)
     for name in ("interactions", "users", "items"):
         assert getattr(again, name).equals(getattr(SHOP, name))
-    assert not make_shop(3_000, users=150, items=100, seed=1).interactions.equals(SHOP.interactions)
+    assert not interactions_of(make_shop(3_000, users=150, items=100, seed=1)).equals(ROWS)
 
 
 def test_liking_shows_in_the_ratings() -> None:
-    rows = SHOP.interactions.join(SHOP.items, on="item_id")
+    rows = ROWS.join(SHOP.items, on="item_id")
     favourite = rows.group_by("user_id").agg(pl.col("category").mode().first().alias("favourite"))
     rows = rows.join(favourite, on="user_id")
     liked = rows.filter(pl.col("category") == pl.col("favourite"))["rating"].to_numpy()
@@ -39,7 +41,7 @@ def test_liking_shows_in_the_ratings() -> None:
 
 def test_it_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     write_shop(tmp_path / "shop", SHOP)
-    assert pl.read_csv(tmp_path / "shop" / "interactions.csv").equals(SHOP.interactions)
+    assert pl.read_csv(tmp_path / "shop" / "interactions.csv").equals(ROWS)
     assert pl.read_parquet(tmp_path / "shop" / "items.parquet").equals(SHOP.items)
 
 

@@ -51,8 +51,8 @@ def worker(request: pytest.FixtureRequest, archives: Path, tmp_path_factory: pyt
 
 def scores_of_the_trained_model(trained: Trained, features: dict[str, Any]) -> dict[str, float]:
     encoded = to_tensors({name: np.asarray([value]) for name, value in features.items()})
-    query = trained.model.eval().query_tower(encoded).detach().numpy()[0]
-    scores = embed_candidates(trained.model, trained.dataset) @ query
+    query = trained.towers.eval().query_tower(encoded).detach().numpy()[0]
+    scores = embed_candidates(trained.towers, trained.dataset) @ query
     return dict(zip(trained.dataset.items.tokens, scores.tolist(), strict=True))
 
 

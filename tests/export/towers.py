@@ -15,7 +15,7 @@ SIDES = ("query", "candidate")
 
 def side_of(trained: Trained, side: str) -> tuple[nn.Module, EntityTable]:
     """Give one tower in evaluation mode and the table that it embeds."""
-    model = trained.model.eval()
+    model = trained.towers.eval()
     if side == "query":
         return model.query_tower, trained.dataset.users
     return model.candidate_tower, trained.dataset.items

@@ -158,8 +158,8 @@ def test_answers_as_the_trained_model(artifact: Path, trained: Trained, runtime:
     answer = recommender.recommend({"user_id": "u3", "k": 1000})
     row = np.array([trained.dataset.users.tokens.index("u3")])
     with torch.inference_mode():
-        query = trained.model.eval().query_tower(to_tensors(trained.dataset.users.take(row))).numpy()
-    expected = (query @ embed_candidates(trained.model, trained.dataset).T)[0]
+        query = trained.towers.eval().query_tower(to_tensors(trained.dataset.users.take(row))).numpy()
+    expected = (query @ embed_candidates(trained.towers, trained.dataset).T)[0]
     items = trained.dataset.items.tokens
     assert sorted(answer["items"]) == sorted(items)
     np.testing.assert_allclose(answer["scores"], sorted(expected, reverse=True), atol=1e-5)

@@ -6,6 +6,7 @@ import yaml
 from tests.tiny import CONFIG, tiny_config
 from torchtowers.models.config import load_config, parse_config
 from torchtowers.models.errors import ConfigError
+from torchtowers.models.model_config import TwoTowerConfig
 
 SHIPPED = Path(__file__).parents[2] / "configs" / "movielens-retrieval.yaml"
 
@@ -82,6 +83,7 @@ def test_a_missing_section_is_named() -> None:
 
 def test_overrides_replace_values_and_are_validated() -> None:
     config = load_config(SHIPPED, ["training.epochs=2", "model.query_hidden=[8, 4]", "split.seed=7"])
+    assert isinstance(config.model, TwoTowerConfig)
     assert (config.training.epochs, config.model.query_hidden, config.split.seed) == (2, (8, 4), 7)
     with pytest.raises(ConfigError, match=r"training\.epoch: unknown key"):
         load_config(SHIPPED, ["training.epoch=2"])
@@ -113,6 +115,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 def test_numbers_are_read_as_people_write_them(tmp_path: Path) -> None:
     config = load_config(str(SHIPPED), ["training.dense_learning_rate=1e-3", "model.temperature=2E-1"])
+    assert isinstance(config.model, TwoTowerConfig)
     assert (config.training.dense_learning_rate, config.model.temperature) == (0.001, 0.2)
 
 

@@ -14,12 +14,14 @@ from torchtowers.models.optimizers import EmbeddingOptimizer, build_optimizer, s
 from torchtowers.models.row_optimizer import RowOptimizer
 from torchtowers.models.row_wise_adagrad import RowWiseAdagrad
 from torchtowers.models.sparse_adagrad import SparseAdagrad
+from torchtowers.models.two_tower import TwoTower
 
 
 @pytest.mark.parametrize("kind", ["lazy_adam", "sparse_adagrad", "row_wise_adagrad"])
 def test_a_step_changes_only_the_table_rows_of_its_batch(trained: Trained, kind: EmbeddingOptimizer) -> None:
     dataset = trained.dataset
     model = build_model(tiny_config(model={"unknown_rate": 0.0}), dataset)
+    assert isinstance(model, TwoTower)
     optimizer = build_optimizer(
         model, embedding_optimizer=kind, embedding_learning_rate=0.1, dense_learning_rate=0.1
     )

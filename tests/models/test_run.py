@@ -133,7 +133,7 @@ def test_beginning_anew_replaces_a_run_wholly(tmp_path: Path, trained: Trained) 
     run.begin(trained.config, trained.dataset.vocabularies)
     run.append_history({"epoch": 1})
     run.begin(tiny_config(model={"dim": 5}), {"user_id": trained.dataset.vocabularies["user_id"]})
-    assert run.config().model.dim == 5
+    assert run.config().model.model_dump()["dim"] == 5
     assert [path.name for path in (run.folder / "vocabularies").iterdir()] == ["user_id.json"]
     assert run.history() == []
     assert [path.name for path in tmp_path.iterdir()] == ["run"]

@@ -283,7 +283,7 @@ def test_a_data_set_trains_it_and_evaluation_takes_it_as_a_two_tower(trained: Tr
     batches = SequenceBatches(dataset.full_history, size, 16, seed=0, max_length=12)
     loss = model.compute_loss(next(batches.epoch(0)))
     assert 0 < loss.item() < 10
-    scorer = model_scorer(model, dataset)  # type: ignore[arg-type]
+    scorer = model_scorer(model, dataset)
     users = np.arange(5)
     scores = scorer(users)
     assert scores.shape == (5, len(dataset.items))

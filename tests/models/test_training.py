@@ -20,6 +20,7 @@ from torchtowers.models.checkpoint import Progress
 from torchtowers.models.errors import RunError, TrainingError
 from torchtowers.models.evaluation import evaluate, model_scorer
 from torchtowers.models.experiment import Trained, build_model
+from torchtowers.models.retrieval_model import as_retrieval_model
 from torchtowers.models.run import Run
 from torchtowers.models.training import fit
 
@@ -32,7 +33,7 @@ def fit_until(folder: Path, stop: Callable[[Progress], bool] | None, *, resume: 
         tiny_tables(), config.data, config.split, config.features, run.vocabularies() if resume else None
     )
     torch.manual_seed(99 if resume else config.training.seed)
-    model = build_model(config, dataset)
+    model = as_retrieval_model(build_model(config, dataset))
     if not resume:
         run.begin(config, dataset.vocabularies)
     compute_loss = model.compute_loss
@@ -68,7 +69,7 @@ def test_an_interrupted_run_is_usable_and_resumes_to_the_same_weights(
     assert stopped.interrupted
     assert stopped.run.checkpoint_path.exists()
     assert not stopped.run.is_finished
-    fresh = build_model(stopped.config, stopped.dataset)
+    fresh = as_retrieval_model(build_model(stopped.config, stopped.dataset))
     stopped.run.load_model(fresh)
     figures = evaluate(model_scorer(fresh, stopped.dataset), stopped.dataset.test, stopped.dataset.train)
     assert 0 <= figures["top_10_accuracy"] <= 1
@@ -125,7 +126,7 @@ def test_a_loss_that_is_not_finite_ends_training_and_says_what_to_change(tmp_pat
 def test_the_model_learns_what_popularity_does_not_know(tmp_path: Path) -> None:
     trained = tiny_trained(tmp_path / "run", tiny_config(training={"epochs": 15}))
     dataset = trained.dataset
-    ours = evaluate(model_scorer(trained.model, dataset), dataset.test, dataset.train, accuracy_at=(10,))
+    ours = evaluate(model_scorer(trained.towers, dataset), dataset.test, dataset.train, accuracy_at=(10,))
     floor = evaluate(
         popularity_scorer(dataset.train, len(dataset.items)), dataset.test, dataset.train, accuracy_at=(10,)
     )

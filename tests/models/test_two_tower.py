@@ -11,7 +11,7 @@ from torchtowers.models.two_tower import TwoTower, build_tower, build_two_tower
 
 
 def test_embeddings_have_length_one_and_end_in_one_and_the_bias(trained: Trained) -> None:
-    dataset, model = trained.dataset, trained.model.eval()
+    dataset, model = trained.dataset, trained.towers.eval()
     rows = np.array([0, 3, 7])
     queries = model.query_tower(to_tensors(dataset.users.take(rows)))
     candidates = model.candidate_tower(to_tensors(dataset.items.take(rows)))
@@ -24,7 +24,7 @@ def test_embeddings_have_length_one_and_end_in_one_and_the_bias(trained: Trained
 
 
 def test_a_batch_of_one_is_a_row_of_a_larger_batch(trained: Trained) -> None:
-    dataset, tower = trained.dataset, trained.model.eval().query_tower
+    dataset, tower = trained.dataset, trained.towers.eval().query_tower
     many = tower(to_tensors(dataset.users.take(np.arange(9))))
     for row in range(9):
         alone = tower(to_tensors(dataset.users.take(np.array([row]))))
@@ -77,7 +77,7 @@ def test_features_that_can_not_be_summed_are_refused() -> None:
 def test_the_loss_of_hidden_items_is_the_softmax_over_the_catalogue_without_what_is_shown(
     trained: Trained,
 ) -> None:
-    dataset, model = trained.dataset, trained.model.eval()
+    dataset, model = trained.dataset, trained.towers.eval()
     batch = next(HiddenItemBatches(dataset, 6, seed=0).epoch(0))
     assert isinstance(model, TwoTower)
     queries = model.query_tower(to_tensors(batch.query))
