@@ -3,7 +3,10 @@
 from torchtowers.data.batches import Batch, Batches
 from torchtowers.data.column_batches import ColumnBatches, PairBatches, RankingBatches, RatedBatches
 from torchtowers.data.dataset import Dataset, prepare
+from torchtowers.data.describe import Description, describe
 from torchtowers.data.errors import DataError
+from torchtowers.data.example_batches import ExampleBatches, ListBatches, RatedPairs
+from torchtowers.data.hidden_item_batches import HiddenItemBatch, HiddenItemBatches
 from torchtowers.data.interactions import Interactions
 from torchtowers.data.listwise import Lists, sample_listwise
 from torchtowers.data.movielens import load_movielens_100k
@@ -20,7 +23,12 @@ __all__ = [
     "ColumnBatches",
     "DataError",
     "Dataset",
+    "Description",
+    "ExampleBatches",
+    "HiddenItemBatch",
+    "HiddenItemBatches",
     "Interactions",
+    "ListBatches",
     "Lists",
     "PairBatches",
     "Ragged",
@@ -28,10 +36,12 @@ __all__ = [
     "RankingBatches",
     "RatedBatch",
     "RatedBatches",
+    "RatedPairs",
     "SequenceBatch",
     "SequenceBatches",
     "ShuffledBatches",
     "Tables",
+    "describe",
     "load_movielens_100k",
     "make_shop",
     "prepare",

@@ -1,10 +1,16 @@
 """Towers, tasks, layers, losses, metrics, indexes, optimizers, training and evaluation."""
 
+from torchtowers.models.baseline_ease import fit_ease
+from torchtowers.models.baseline_item_knn import fit_item_knn
+from torchtowers.models.baseline_matrix_factorization import fit_implicit_als
 from torchtowers.models.baseline_popularity import popularity_scorer
+from torchtowers.models.bias_model import BiasModel, choose_biases, fit_biases
 from torchtowers.models.brute_force import BruteForce
 from torchtowers.models.calibration import Calibration
+from torchtowers.models.calibration_curve import calibration_curve
 from torchtowers.models.callbacks import Callback, EarlyStopping
 from torchtowers.models.catalogue_metrics import CatalogueMetrics
+from torchtowers.models.catalogue_softmax import catalogue_softmax
 from torchtowers.models.clippy_adagrad import ClippyAdagrad, shrink_by_references
 from torchtowers.models.composite_optimizer import CompositeOptimizer
 from torchtowers.models.config import RunConfig, load_config, parse_config
@@ -15,17 +21,20 @@ from torchtowers.models.dcn import CrossNetwork, build_dcn
 from torchtowers.models.dlrm import build_dlrm
 from torchtowers.models.dot_interaction import DotInteraction
 from torchtowers.models.embed_reduce import EmbedReduce
-from torchtowers.models.embeddings import ListEmbedding, TokenEmbedding
+from torchtowers.models.embeddings import ListEmbedding, TokenEmbedding, WeightedListEmbedding
 from torchtowers.models.errors import ConfigError, RunError, TrainingError
-from torchtowers.models.evaluation import evaluate, model_scorer
+from torchtowers.models.evaluation import evaluate, evaluate_retrieval, model_scorer
 from torchtowers.models.experiment import Trained, evaluate_run, open_run, train
 from torchtowers.models.factorized_top_k import FactorizedTopK
 from torchtowers.models.faiss_index import Faiss
+from torchtowers.models.feature_cross import FeatureCross
+from torchtowers.models.feature_embedding import FeatureEmbedding, build_feature_embedding, share_tables
 from torchtowers.models.frequency import StreamingFrequency
 from torchtowers.models.gru import GRUEncoder
 from torchtowers.models.id_tower import IdTower
 from torchtowers.models.in_batch_softmax import in_batch_softmax
 from torchtowers.models.index import ExactIndex, Index, TopK
+from torchtowers.models.later_evaluation import evaluate_on
 from torchtowers.models.lazy_adam import LazyAdam
 from torchtowers.models.listwise_losses import ListMLELoss, list_mle_loss
 from torchtowers.models.losses import (
@@ -64,7 +73,9 @@ from torchtowers.models.pointwise_losses import (
     mean_squared_error,
 )
 from torchtowers.models.popularity_bias import PopularityBias
+from torchtowers.models.ranker import Ranker, build_ranker
 from torchtowers.models.ranking import Ranking
+from torchtowers.models.ranking_evaluation import evaluate_ranking
 from torchtowers.models.ranking_metrics import (
     DCG,
     NDCG,
@@ -74,6 +85,7 @@ from torchtowers.models.ranking_metrics import (
     RecallAtK,
 )
 from torchtowers.models.ranking_model import RankingModel
+from torchtowers.models.rated_clicks import ClickLine, RatedClickLoss
 from torchtowers.models.retrieval import Retrieval
 from torchtowers.models.row_wise_adagrad import RowWiseAdagrad
 from torchtowers.models.run import Run
@@ -100,6 +112,7 @@ from torchtowers.models.towers import Tower
 from torchtowers.models.trainable import BatchSource, Trainable
 from torchtowers.models.training import fit
 from torchtowers.models.training_config import EarlyStoppingConfig, TrainingConfig
+from torchtowers.models.tuning import Tuned, tune
 from torchtowers.models.two_tower import TwoTower, build_tower, build_two_tower
 from torchtowers.models.unified_embedding import UnifiedEmbedding
 from torchtowers.models.weights import load_weights, weights_of
@@ -110,12 +123,14 @@ __all__ = [
     "MLP",
     "NDCG",
     "BatchSource",
+    "BiasModel",
     "BinaryCrossentropy",
     "BruteForce",
     "Calibration",
     "Callback",
     "CatalogueCoverage",
     "CatalogueMetrics",
+    "ClickLine",
     "ClippyAdagrad",
     "CompositeOptimizer",
     "ConfigError",
@@ -131,6 +146,8 @@ __all__ = [
     "FactorTower",
     "FactorizedTopK",
     "Faiss",
+    "FeatureCross",
+    "FeatureEmbedding",
     "GRUEncoder",
     "HistoryTower",
     "IdTower",
@@ -153,8 +170,10 @@ __all__ = [
     "PerUserAUC",
     "PopularityBias",
     "PrecisionAtK",
+    "Ranker",
     "Ranking",
     "RankingModel",
+    "RatedClickLoss",
     "RecallAtK",
     "Retrieval",
     "RowWiseAdagrad",
@@ -175,25 +194,39 @@ __all__ = [
     "Trained",
     "TrainingConfig",
     "TrainingError",
+    "Tuned",
     "TwoTower",
     "UnifiedEmbedding",
+    "WeightedListEmbedding",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "bpr",
     "build_dcn",
     "build_dlrm",
+    "build_feature_embedding",
     "build_gru4rec",
     "build_matrix_factorization",
     "build_multi_task",
     "build_optimizer",
+    "build_ranker",
     "build_sasrec",
     "build_tower",
     "build_two_tower",
+    "calibration_curve",
+    "catalogue_softmax",
+    "choose_biases",
     "correct_sampling",
     "cosine_contrastive",
     "evaluate",
+    "evaluate_on",
+    "evaluate_ranking",
+    "evaluate_retrieval",
     "evaluate_run",
     "fit",
+    "fit_biases",
+    "fit_ease",
+    "fit_implicit_als",
+    "fit_item_knn",
     "in_batch_softmax",
     "list_mle_loss",
     "load_config",
@@ -212,8 +245,10 @@ __all__ = [
     "remove_accidental_hits",
     "remove_duplicate_queries",
     "sampled_softmax",
+    "share_tables",
     "shrink_by_references",
     "train",
+    "tune",
     "warmup_and_decay",
     "weights_of",
 ]
