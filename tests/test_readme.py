@@ -120,10 +120,10 @@ def _alike(shown: str, printed: str) -> bool:
     if _text(shown) != _text(printed):
         return False
     ours, theirs = NUMBER.findall(shown), NUMBER.findall(printed)
-    # In the table of figures every second one is popularity's, which no rounding changes.
-    exact = len(ours) == 4
+    # In the table of figures the second one is popularity's, which no rounding changes.
+    exact = len(ours) == 5
     return all(
-        one == other if exact and place % 2 else abs(float(one) - float(other)) <= 0.1 * float(one)
+        one == other if exact and place == 1 else abs(float(one) - float(other)) <= 0.1 * float(one)
         for place, (one, other) in enumerate(zip(ours, theirs, strict=True))
     )
 

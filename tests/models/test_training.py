@@ -165,7 +165,7 @@ def test_ctrl_c_in_the_command_line_leaves_a_run_that_resumes(tmp_path: Path) ->
         [*program, "--out", str(out), *settings, "--resume", "--json"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
     )
     assert ended.returncode == 0, ended.stderr
     assert re.search(r"epoch 2/2: loss", ended.stderr)

@@ -19,7 +19,6 @@ from torchtowers.models.errors import ConfigError
             {"embedding_optimizer": "adam"},
             "training.embedding_optimizer: got adam, allowed: 'lazy_adam', 'sparse_adagrad' or",
         ),
-        ({"early_stopping": {"patience": 1}}, "training.early_stopping.metric: missing; it is needed"),
         (
             {"early_stopping": {"metric": "loss", "mode": "max"}},
             "a larger loss is not better: mode min",
