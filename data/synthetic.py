@@ -27,19 +27,22 @@ def make_shop(rows: int = 200_000, *, users: int = 4_000, items: int = 1_500, se
     """Make a shop whose users rate what is near to their taste higher, and buy it more often.
 
     Args:
-        rows: Interactions; no user has an item twice, so at most a quarter of `users * items`.
+        rows: Interactions; each user has at least one, and none has an item twice, so at least `users` and at
+            most a quarter of `users * items`.
         users: Number of users.
         items: Number of items.
         seed: Of all that is drawn.
 
     Returns:
-        Users with an id, a number, a category, a truth value and a time; items with an id, a text,
-        categories, a price, a list, a weighted list, a vector and a time; interactions with a rating, a time
-        and a device.
+        Users with an id, a number, categories, a truth value and a time; items with an id, a text, categories,
+        a price, a weight in kg, a list, a weighted list, a vector and a time; interactions with a rating, a
+        time and a device.
 
     Raises:
-        ValueError: There are not enough pairs for so many rows.
+        ValueError: There are not enough pairs for so many rows, or fewer rows than users.
     """
+    if rows < users:
+        raise ValueError(f"{rows} rows are fewer than {users} users, each of whom has at least one")
     if rows > users * items // 4:
         raise ValueError(f"{rows} rows are more than a quarter of {users} users times {items} items")
     draw = np.random.default_rng(seed)
@@ -113,6 +116,7 @@ def _users(draw: np.random.Generator, ids: NDArray[np.str_], favourite: NDArray[
             "country": np.array(_COUNTRIES)[draw.integers(0, len(_COUNTRIES), count)],
             "member": draw.random(count) < 0.3,
             "signed_up": _START - draw.integers(0, 3 * _YEAR, count),
+            "city": _ids("city", 250)[draw.integers(0, 250, count)],
         }
     )
 
@@ -139,6 +143,7 @@ def _items(
             "released": _START - draw.integers(0, 5 * _YEAR, count),
             "tags": pl.Series(tags, dtype=pl.List(pl.String)),
             "materials": pl.Series(weighted, dtype=weight),
+            "weight": np.round(np.exp(draw.normal(0, 1, count)), 3),
             "picture": pl.Series(np.round(taste, 4).tolist(), dtype=pl.List(pl.Float64)),
         }
     )

@@ -45,6 +45,8 @@ def test_it_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     assert pl.read_parquet(tmp_path / "shop" / "items.parquet").equals(SHOP.items)
 
 
-def test_more_rows_than_pairs_are_refused() -> None:
+def test_more_rows_than_pairs_or_fewer_than_users_are_refused() -> None:
     with pytest.raises(ValueError, match="more than a quarter of 2 users times 3 items"):
         make_shop(3_000, users=2, items=3)
+    with pytest.raises(ValueError, match="1000 rows are fewer than 4000 users"):
+        make_shop(1_000)
