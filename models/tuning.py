@@ -20,7 +20,6 @@ from torchtowers.models.phases import Phases
 from torchtowers.models.run import Run
 from torchtowers.models.training_config import EarlyStoppingConfig
 from torchtowers.models.tuning_config import Range, Setting
-from torchtowers.models.tuning_report import render_tuning_report
 from torchtowers.models.tuning_space import space_of, with_settings
 
 __all__ = ["Trial", "Tuned", "tune"]
@@ -153,6 +152,9 @@ class _Search:
         tuned = Tuned(with_settings(self.config, best.settings), self.metric, trials, interrupted)
         content = {"metric": self.metric, "mode": self.mode, "trials": [vars(trial) for trial in trials]}
         self._write("trials.json", json.dumps(content, indent=2) + "\n")
+        # It draws by matplotlib, which comes with the extra, as optuna does.
+        from torchtowers.models.tuning_report import render_tuning_report
+
         self._write("report.html", render_tuning_report(self.metric, self.mode, trials, best.number))
         self._write("best.yaml", tuned.config.to_yaml())
         return tuned
@@ -309,8 +311,11 @@ def _told(settings: Mapping[str, Any]) -> str:
 
 def _optuna() -> Any:
     try:
+        import matplotlib  # noqa: F401 - missed now, not after the search
         import optuna
     except ImportError as error:
-        raise ConfigError(f"tuning needs optuna ({error}): pip install 'torchtowers[tune]'") from error
+        raise ConfigError(
+            f"tuning needs optuna and matplotlib ({error}): pip install 'torchtowers[tune]'"
+        ) from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna

@@ -3,6 +3,8 @@
 import ast
 import configparser
 import importlib
+import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -109,3 +111,11 @@ def test_every_module_says_what_it_is_for(path: Path) -> None:
         docstring = ast.get_docstring(tree)
         assert docstring, f"{path} has no docstring"
         assert len(path.read_text().splitlines()) <= 350, "one idea a file"
+
+
+def test_extras_are_not_needed_to_import_what_trains() -> None:
+    code = "import json, sys, torchtowers.data, torchtowers.models; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(json.loads(done.stdout))
+    assert "torchtowers.models.tuning" in loaded
+    assert not loaded & {"faiss", "grpc", "matplotlib", "onnx", "onnxruntime", "optuna", "torchserve"}
