@@ -34,9 +34,9 @@ def make_shop(rows: int = 200_000, *, users: int = 4_000, items: int = 1_500, se
         seed: Of all that is drawn.
 
     Returns:
-        Users with an id, a number, categories, a truth value and a time; items with an id, a text, categories,
-        a price, a weight in kg, a list, a weighted list, a vector and a time; interactions with a rating, a
-        time and a device.
+        Users with an id, a number, categories, a truth value and a time; items with an id, a text,
+        categories, a price, a weight in kg, a list, a weighted list, a vector and a time; interactions with a
+        rating, a time and a device.
 
     Raises:
         ValueError: There are not enough pairs for so many rows, or fewer rows than users.

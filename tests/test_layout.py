@@ -118,4 +118,5 @@ def test_extras_are_not_needed_to_import_what_trains() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(json.loads(done.stdout))
     assert "torchtowers.models.tuning" in loaded
-    assert not loaded & {"faiss", "grpc", "matplotlib", "onnx", "onnxruntime", "optuna", "torchserve"}
+    # matplotlib is not among them: torchmetrics loads it where it is installed.
+    assert not loaded & {"faiss", "grpc", "onnx", "onnxruntime", "optuna", "torchserve"}
