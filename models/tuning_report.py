@@ -9,6 +9,7 @@ import matplotlib
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 __all__ = ["render_tuning_report"]
 
@@ -68,6 +69,7 @@ def _history(metric: str, mode: str, trials: Sequence[_Trial]) -> Markup:
         reached.append(best([_value(trial), *reached[-1:]]))
     axes.step([trial.number for trial in done], reached, where="post", color=_COLOURS["complete"])
     axes.set(xlabel="trial", ylabel=metric)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False)
     return _svg(figure)
 
@@ -85,6 +87,8 @@ def _scatters(metric: str, keys: Sequence[str], trials: Sequence[_Trial]) -> Mar
             shown = [value if isinstance(value, int | float) else str(value) for value in values]
             axes.scatter(shown, [_value(trial) for trial in chosen], color=colour, s=14)
         axes.set(xlabel=key, ylabel=metric)
+        if shown and all(isinstance(value, int | float) for value in shown):
+            axes.xaxis.set_major_locator(MaxNLocator(3))
     for axes in grid[len(keys) :]:
         axes.remove()
     return _svg(figure)
