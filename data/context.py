@@ -24,19 +24,23 @@ def encode_context(
     features: Mapping[str, FeatureConfig],
     table: pl.DataFrame | pl.LazyFrame,
     rows: NDArray[np.int64],
+    train: NDArray[np.int64],
     item: str,
-    vocabularies: Mapping[str, Vocabulary],
+    ids: Mapping[str, Vocabulary],
     others: Mapping[str, Encoder],
+    fitted: Mapping[str, Encoder] | None = None,
 ) -> tuple[dict[str, Encoder], dict[str, Column]]:
-    """Fit the encoders, and encode the interactions that are left.
+    """Fit the encoders to the training part, and encode the interactions that are left.
 
     Args:
         features: By name of the column.
         table: The interactions as they were read.
         rows: Those of its rows that are left, int64 `[pairs]`, ascending.
+        train: Which of `rows` train, int64 `[training pairs]`, in any order.
         item: The name of the items' ids.
-        vocabularies: Those that are already known.
+        ids: Those of the users and the items, by their column.
         others: The users' and items' encoders, whose vocabulary a feature may share.
+        fitted: Encoders of an earlier run; None fits them.
 
     Returns:
         The encoders, and the columns as mapped arrays.
@@ -46,13 +50,14 @@ def encode_context(
     """
     if not features:
         return {}, {}
+    what = "the interactions' table"
     none = table.lazy().head(0).collect()
     for name in features:
-        column_of(none, name, "the interactions' table")
+        column_of(none, name, what)
     table = table.lazy().select(*features)
-    every = -(-len(rows) // _FITTED_ROWS)
-    sample = pl.concat(_chosen(table, rows[::every]))
-    encoders = fit_encoders(features, sample, None, item, vocabularies, others=others)
+    every = -(-len(train) // _FITTED_ROWS)
+    sample = none.select(*features) if fitted else pl.concat(_chosen(table, np.sort(rows[train[::every]])))
+    encoders = fit_encoders(features, sample, None, item, ids, what=what, others=others, fitted=fitted)
     return encoders, stored_columns(encode_columns(part, encoders, {}) for part in _chosen(table, rows))
 
 

@@ -15,10 +15,12 @@ from torchtowers.data.errors import DataError
 from torchtowers.data.feature_config import FeatureConfig, FeaturesConfig, HistoryFeature
 from torchtowers.data.feature_fitting import fit_encoders
 from torchtowers.data.features import EntityTable, encode_table
+from torchtowers.data.fitted import Fitted
 from torchtowers.data.history import History
 from torchtowers.data.ingestion import Ingested, ingest
 from torchtowers.data.interactions import Interactions
 from torchtowers.data.leakage import leakage_of
+from torchtowers.data.mapped import spans
 from torchtowers.data.ragged import Ragged
 from torchtowers.data.splits import (
     PARTS,
@@ -79,21 +81,14 @@ class Dataset:
         return None if self.history is None else self.histories[self.history].items
 
     @property
-    def vocabularies(self) -> dict[str, Vocabulary]:
-        """Of ids by their column, and of other features by name; a history has that of the ids it lists."""
-        found = {self.users.key: self.users.ids, self.items.key: self.items.ids}
-        for encoders in (self.users.encoders, self.items.encoders, self.context_encoders):
-            for name, encoder in encoders.items():
-                vocabulary = getattr(encoder, "vocabulary", None)
-                listed = name in self.histories or name in self.audiences
-                if vocabulary is not None and not listed and name not in found:
-                    found[name] = vocabulary
-        return found
-
-    @property
     def encoders(self) -> dict[str, Encoder]:
         """All features' encoders: a ranking model's inputs."""
         return {**self.users.encoders, **self.items.encoders, **self.context_encoders}
+
+    @property
+    def fitted(self) -> Fitted:
+        """What a later `prepare` takes, so that a model's inputs are made as they were for its training."""
+        return Fitted(self.users.ids, self.items.ids, self.encoders)
 
     def query(self, interactions: Interactions) -> dict[str, NDArray[Any]]:
         """Give the query's features of examples, with their histories as they may see them."""
@@ -142,53 +137,62 @@ def prepare(
     data: DataConfig,
     split: SplitConfig,
     features: FeaturesConfig,
-    vocabularies: Mapping[str, Vocabulary] | None = None,
+    fitted: Fitted | None = None,
 ) -> Dataset:
-    """Clean, split, fit or reuse vocabularies, and encode.
+    """Clean, split, fit encoders or take those of an earlier run, and encode.
+
+    What is fitted to interactions, the encoders of `features.context` and the ids that `min_count` keeps, is
+    fitted to those of the training part.
 
     Args:
         tables: The data set.
         data: Which columns are what.
         split: How interactions are divided.
         features: What each tower takes.
-        vocabularies: Those of an earlier run; None fits them.
+        fitted: Of an earlier run; rows of ids that it does not know are left out. None fits anew.
 
     Raises:
         DataError: The tables and the configuration don't fit each other.
     """
-    known = dict(vocabularies or {})
-    ingested = ingest(tables, data, split, known)
+    ids = {} if fitted is None else {data.user: fitted.users, data.item: fitted.items}
+    ingested = ingest(tables, data, split, ids)
     item_table, user_table = ingested.items, ingested.users
-    known[data.item] = Vocabulary(item_table[data.item])
-    known[data.user] = Vocabulary(user_table[data.user])
-    users, items = ingested.pairs.users, ingested.pairs.items
+    if fitted is None:
+        ids = {data.user: Vocabulary(user_table[data.user]), data.item: Vocabulary(item_table[data.item])}
+    rows = _split(ingested, split)
+    given = None if fitted is None else fitted.encoders
     item_encoders = fit_encoders(
         features.item,
         item_table,
         data.item,
         data.user,
-        known,
-        counts=np.bincount(items, minlength=item_table.height),
+        ids,
+        what="the items' table",
+        counts=_counts(ingested.pairs.items, rows.train, item_table.height),
+        fitted=given,
     )
     user_encoders = fit_encoders(
         features.user,
         user_table,
         data.user,
         data.item,
-        known,
-        counts=np.bincount(users, minlength=user_table.height),
+        ids,
+        what="the users' table",
+        counts=_counts(ingested.pairs.users, rows.train, user_table.height),
         others=item_encoders,
+        fitted=given,
     )
     context_encoders, context = encode_context(
         features.context,
         tables.interactions,
         ingested.rows,
+        rows.train,
         data.item,
-        known,
+        ids,
         {**item_encoders, **user_encoders},
+        given,
     )
     pairs = replace(ingested.pairs, context=context)
-    rows = _split(ingested, pairs, split)
     train, validation, test = (pairs.select(getattr(rows, part)) for part in PARTS)
     histories = _histories(features.user, train, user_table.height, split)
     audiences = _histories(features.item, train.turned(), item_table.height, split)
@@ -198,8 +202,8 @@ def prepare(
         *leakage_of(train, validation, test, split.kind, {**histories, **audiences}),
     )
     return Dataset(
-        users=encode_table(user_table, data.user, known[data.user], user_encoders, _shown(histories)),
-        items=encode_table(item_table, data.item, known[data.item], item_encoders, _shown(audiences)),
+        users=encode_table(user_table, data.user, ids[data.user], user_encoders, _shown(histories)),
+        items=encode_table(item_table, data.item, ids[data.item], item_encoders, _shown(audiences)),
         histories=histories,
         audiences=audiences,
         context_encoders=context_encoders,
@@ -212,7 +216,16 @@ def prepare(
     )
 
 
-def _split(ingested: Ingested, pairs: Interactions, config: SplitConfig) -> Split:
+def _counts(of: NDArray[np.int64], rows: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+    """Count in how many of some interactions each user or item is, int64 `[length]`."""
+    counts = np.zeros(length, dtype=np.int64)
+    for first, last in spans(len(rows)):
+        counts += np.bincount(of[rows[first:last]], minlength=length)
+    return counts
+
+
+def _split(ingested: Ingested, config: SplitConfig) -> Split:
+    pairs = ingested.pairs
     match config.kind:
         case "random":
             return split_random(len(pairs), config)

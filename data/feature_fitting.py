@@ -60,31 +60,40 @@ def fit_encoders(
     table: pl.DataFrame,
     key: str | None,
     listed: str,
-    vocabularies: Mapping[str, Vocabulary],
+    ids: Mapping[str, Vocabulary],
     *,
+    what: str = "the table",
     counts: NDArray[np.int64] | None = None,
     others: Mapping[str, Encoder] | None = None,
+    fitted: Mapping[str, Encoder] | None = None,
 ) -> dict[str, Encoder]:
-    """Make each feature's encoder, with the vocabulary given for it or else fitted to its column.
+    """Make each feature's encoder, fitted to its column, or take that of an earlier run.
 
     Args:
         features: By name of the column.
         table: The entities.
         key: The column of their ids; None where the rows are no entities.
         listed: The column of the ids that a history lists, whose vocabulary it shares.
-        vocabularies: Those that are already known: of ids, by their column, and of an earlier run.
+        ids: The vocabularies of the users' and items' ids, by their column.
+        what: The table's name, for errors.
         counts: In how many interactions each row is, int64 `[rows]`; what `min_count` of the ids looks at.
         others: Encoders of other tables, whose vocabulary a feature may share.
+        fitted: Encoders of an earlier run, by feature; None fits them.
 
     Raises:
         DataError: A column is missing or of the wrong type, or has no value to fit to.
     """
-    fitting = _Fitting(table, key, listed, vocabularies, counts)
+    fitting = _Fitting(table, key, listed, ids, counts)
     encoders: dict[str, Encoder] = {}
     # Those that share come last, since they need the others.
     for name, feature in sorted(features.items(), key=lambda entry: _shares(entry[1])):
         if not isinstance(feature, HistoryFeature):
-            _check_type(feature, column_of(table, name))
+            _check_type(feature, column_of(table, name, what))
+        if fitted is not None:
+            if name not in fitted:
+                raise DataError(f"features: the run's encoders have none for {name}: train the run again")
+            encoders[name] = fitted[name]
+            continue
         if _shares(feature):
             fitting.vocabularies[name] = _shared_vocabulary(name, feature, {**(others or {}), **encoders})
         try:
@@ -108,13 +117,13 @@ class _Fitting:
         table: pl.DataFrame,
         key: str | None,
         listed: str,
-        vocabularies: Mapping[str, Vocabulary],
+        ids: Mapping[str, Vocabulary],
         counts: NDArray[np.int64] | None,
     ) -> None:
         self.table = table
         self.key = key
         self.listed = listed
-        self.vocabularies = dict(vocabularies)
+        self.vocabularies = dict(ids)
         self.counts = counts
 
     def encoder(self, name: str, feature: FeatureConfig) -> Encoder:

@@ -49,22 +49,20 @@ class Ingested:
     warnings: tuple[str, ...]
 
 
-def ingest(
-    tables: Tables, data: DataConfig, split: SplitConfig, vocabularies: Mapping[str, Vocabulary]
-) -> Ingested:
+def ingest(tables: Tables, data: DataConfig, split: SplitConfig, ids: Mapping[str, Vocabulary]) -> Ingested:
     """Clean the tables and give the interactions as rows.
 
     Args:
         tables: The data set.
         data: Which columns are what.
         split: Of kinds `column` and `files`, the interactions say their part.
-        vocabularies: Those of an earlier run, whose rows are kept.
+        ids: Those of an earlier run, by their column: their rows are kept, and others left out.
 
     Raises:
         DataError: A column is missing or of the wrong type, rows of one entity differ, a file can't be read,
             or no interaction is left.
     """
-    return _Ingestion(data, split).run(tables, vocabularies)
+    return _Ingestion(data, split).run(tables, ids)
 
 
 def batches_of(table: pl.DataFrame | pl.LazyFrame) -> Iterator[tuple[int, pl.DataFrame]]:
@@ -90,11 +88,14 @@ class _Ingestion:
         self._split = split
         self._cleaner = Cleaner(data)
         self._warnings: list[str] = []
+        self._unknown = "is not in its table"
 
-    def run(self, tables: Tables, vocabularies: Mapping[str, Vocabulary]) -> Ingested:
+    def run(self, tables: Tables, ids: Mapping[str, Vocabulary]) -> Ingested:
         data = self._data
-        users = self._entities(tables.users, data.user, vocabularies)
-        items = self._entities(tables.items, data.item, vocabularies)
+        if ids:
+            self._unknown = "the run does not know"
+        users = self._entities(tables.users, data.user, ids)
+        items = self._entities(tables.items, data.item, ids)
         user_rows, item_rows = _id_rows(users, data.user), _id_rows(items, data.item)
         # Without a row first, so that columns are looked at before millions of rows are read.
         none = _without_rows(tables.interactions)
@@ -120,22 +121,23 @@ class _Ingestion:
             tuple(self._warnings),
         )
 
-    def _entities(
-        self, table: pl.DataFrame, key: str, vocabularies: Mapping[str, Vocabulary]
-    ) -> pl.DataFrame | None:
-        """Give an entity's table, in the order of the vocabulary that there may be of its ids."""
-        known = vocabularies.get(key)
+    def _entities(self, table: pl.DataFrame, key: str, ids: Mapping[str, Vocabulary]) -> pl.DataFrame | None:
+        """Give an entity's table, in the order of the ids where they are known."""
+        known = ids.get(key)
         if not table.width:
             return None if known is None else pl.DataFrame({key: list(known.tokens)})
         table = self._cleaner.entities(table, key)
         if known is None:
             return table
         ordered = pl.DataFrame({key: list(known.tokens)}).join(table, on=key, maintain_order="left")
-        if not ordered.height == table.height == len(known.tokens):
+        if ordered.height < len(known.tokens):
+            gone = set(known.tokens).difference(ordered[key])
             raise DataError(
-                f"{key}: the table has {table.height:,} ids, the model knows {len(known.tokens):,}, and "
-                f"{ordered.height:,} are in both; it was trained on other data"
+                f"{key}: {len(gone):,} ids that the run was trained with are no longer in their table, such "
+                f"as {shorten(min(gone))}: give it the rows back, or train again"
             )
+        came_later = table.height - ordered.height
+        self._cleaner.count(f"rows of the {key} table that came after training", came_later)
         return ordered.select(table.columns)
 
     def _batch(self, first: int, batch: pl.DataFrame, users: IdRows, items: IdRows) -> Interactions:
@@ -144,7 +146,7 @@ class _Ingestion:
         user_rows, item_rows = users.encode(table[data.user]), items.encode(table[data.item])
         known = np.flatnonzero((user_rows >= 0) & (item_rows >= 0))
         for key, rows in ((data.user, user_rows), (data.item, item_rows)):
-            self._cleaner.count(f"interactions whose {key} is not in its table", int((rows < 0).sum()))
+            self._cleaner.count(f"interactions whose {key} {self._unknown}", int((rows < 0).sum()))
         extra: dict[str, Any] = {_ROW: table[_ROW].to_numpy().astype(np.int64)}
         if self._split.kind in ("column", "files"):
             name = PART if self._split.kind == "files" else str(self._split.column)

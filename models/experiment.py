@@ -1,6 +1,6 @@
 """From a configuration to a finished run, and from a run back to its data and model."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,9 +8,10 @@ from typing import Any
 from torch import nn
 
 from torchtowers.data.dataset import Dataset, prepare
+from torchtowers.data.fitted import Fitted
 from torchtowers.data.named import load_tables
+from torchtowers.data.section import Section
 from torchtowers.data.tables import Tables
-from torchtowers.handlers.encoders import Vocabulary
 from torchtowers.models.config import RunConfig
 from torchtowers.models.errors import ConfigError, RunError
 from torchtowers.models.kinds import kind_of
@@ -32,7 +33,7 @@ class Trained:
     Args:
         run: The directory.
         config: Its configuration.
-        dataset: The data, encoded with the run's vocabularies; its training part is what the model was
+        dataset: The data, encoded with the run's encoders; its training part is what the model was
             trained on.
         model: The model, in evaluation mode.
         interrupted: Whether training was stopped before its end.
@@ -87,14 +88,14 @@ def train(
     """
     run = Run(out)
     _check_place(run, resume=resume, overwrite=overwrite)
-    config, dataset = prepare_run(config, tables, log, run.vocabularies() if resume else None)
-    if not resume:
-        run.begin(config, dataset.vocabularies)
-    elif run.config() != config:
-        raise RunError(
-            f"{run.folder} was begun with another configuration: resume it with its own, "
-            f"{run.folder}/config.yaml, or train into another directory"
-        )
+    if resume:
+        # Before its encoders are taken for features that they may not be of.
+        _check_same(run, run.config().features, config.features)
+    config, dataset = prepare_run(config, tables, log, run.fitted() if resume else None)
+    if resume:
+        _check_same(run, run.config(), config)
+    else:
+        run.begin(config, dataset.fitted)
     phases = Phases(config, run, log=log, show_progress=show_progress)
     if config.training.refit:
         model, interrupted = phases.select(dataset)
@@ -113,10 +114,10 @@ def prepare_run(
     config: RunConfig,
     tables: Tables | None = None,
     log: Log = lambda _: None,
-    vocabularies: Mapping[str, Vocabulary] | None = None,
+    fitted: Fitted | None = None,
 ) -> tuple[RunConfig, Dataset]:
     """Read and encode the data, and fill in what the configuration leaves open; see `train`."""
-    dataset = _dataset(config, tables, log, vocabularies)
+    dataset = _dataset(config, tables, log, fitted)
     return _resolve(config, dataset), dataset
 
 
@@ -142,7 +143,7 @@ def open_run(folder: str | Path, *, tables: Tables | None = None, log: Log = lam
     """
     run = Run(folder)
     config = run.config()
-    dataset = _dataset(config, tables, log, run.vocabularies())
+    dataset = _dataset(config, tables, log, run.fitted())
     model = build_model(config, dataset)
     run.load_model(model)
     if config.training.refit and not run.selection.is_unfinished:
@@ -159,6 +160,14 @@ def _check_place(run: Run, *, resume: bool, overwrite: bool) -> None:
         raise RunError(
             f"{run.folder} holds a run already: replace it with --overwrite, choose another --out"
             + (", or go on with --resume" if run.is_unfinished else "")
+        )
+
+
+def _check_same(run: Run, begun: Section, now: Section) -> None:
+    if begun != now:
+        raise RunError(
+            f"{run.folder} was begun with another configuration: resume it with its own, "
+            f"{run.folder}/config.yaml, or train into another directory"
         )
 
 
@@ -184,11 +193,9 @@ def _resolve(config: RunConfig, dataset: Dataset) -> RunConfig:
     return config
 
 
-def _dataset(
-    config: RunConfig, tables: Tables | None, log: Log, vocabularies: Mapping[str, Vocabulary] | None
-) -> Dataset:
+def _dataset(config: RunConfig, tables: Tables | None, log: Log, fitted: Fitted | None) -> Dataset:
     tables = load_tables(config.data, config.split, log) if tables is None else tables
-    dataset = prepare(tables, config.data, config.split, config.features, vocabularies)
+    dataset = prepare(tables, config.data, config.split, config.features, fitted)
     log(
         f"{len(dataset.train):,} interactions to train on, "
         f"{len(dataset.validation):,} to validate, {len(dataset.test):,} to test; "

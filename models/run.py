@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from torchtowers.data.errors import shorten
+from torchtowers.data.fitted import Fitted
 from torchtowers.data.folders import is_empty_folder, replaced_folder
-from torchtowers.handlers.encoders import Vocabulary
 from torchtowers.models.config import RunConfig, load_config
 from torchtowers.models.errors import RunError
 from torchtowers.models.training_config import EarlyStoppingConfig
@@ -21,6 +21,7 @@ from torchtowers.models.weights import load_weights, weights_of
 __all__ = ["Run"]
 
 _CONFIG = "config.yaml"
+_ENCODERS = "encoders.json"
 _MODEL = "model.safetensors"
 _CHECKPOINT = "checkpoint.safetensors"
 _METRICS = "metrics.json"
@@ -32,7 +33,7 @@ class Run:
     """The files of one run.
 
     `model.safetensors` and `history.jsonl`; while training is not finished also `checkpoint.safetensors`,
-    from which it is resumed. A run of `train` has `config.yaml`, `vocabularies/`, `metrics.json` and
+    from which it is resumed. A run of `train` has `config.yaml`, `encoders.json`, `metrics.json` and
     `report.html` besides.
 
     Args:
@@ -72,8 +73,8 @@ class Run:
         """What an unfinished training goes on from."""
         return self.folder / _CHECKPOINT
 
-    def begin(self, config: RunConfig, vocabularies: Mapping[str, Vocabulary]) -> None:
-        """Make the directory, with the configuration and the vocabularies; an earlier run there is replaced.
+    def begin(self, config: RunConfig, fitted: Fitted) -> None:
+        """Make the directory, with the configuration and the encoders; an earlier run there is replaced.
 
         Raises:
             RunError: Something that is no run is in the way, or it can't be made.
@@ -82,9 +83,7 @@ class Run:
             raise RunError(f"{self.folder} is in the way and is no run: choose another --out or remove it")
         try:
             with replaced_folder(self.folder) as part:
-                (part / "vocabularies").mkdir()
-                for name, vocabulary in vocabularies.items():
-                    vocabulary.save(part / "vocabularies" / f"{name}.json")
+                fitted.save(part / _ENCODERS)
                 (part / _CONFIG).write_text(config.to_yaml(), encoding="utf-8")
         except OSError as error:
             raise RunError(f"{self.folder} can't be written: {error.strerror or error}") from error
@@ -101,11 +100,13 @@ class Run:
             )
         return load_config(self.folder / _CONFIG)
 
-    def vocabularies(self) -> dict[str, Vocabulary]:
-        """Read the vocabularies, by feature."""
-        return {
-            path.stem: Vocabulary.load(path) for path in sorted((self.folder / "vocabularies").glob("*.json"))
-        }
+    def fitted(self) -> Fitted:
+        """Read what turns raw values into the model's inputs, as it was fitted when training began.
+
+        Raises:
+            DataError: It is missing or damaged.
+        """
+        return Fitted.load(self.folder / _ENCODERS)
 
     def save_model(self, model: nn.Module) -> None:
         """Write the weights."""

@@ -103,7 +103,7 @@ def tiny_trained(folder: Path, config: RunConfig | None = None) -> Trained:
     torch.manual_seed(config.training.seed)
     model = build_model(config, dataset)
     run = Run(folder)
-    run.begin(config, dataset.vocabularies)
+    run.begin(config, dataset.fitted)
     batches = Batches(dataset, config.training.batch_size, config.training.seed)
     progress = fit(model, batches, config.training, run, show_progress=False)
     return Trained(run, config, dataset, model, progress.interrupted)

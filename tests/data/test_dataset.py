@@ -11,12 +11,17 @@ from torchtowers.data.dataset import Dataset, prepare
 from torchtowers.data.errors import DataError
 from torchtowers.data.feature_config import TokenFeature
 from torchtowers.data.tables import Tables
+from torchtowers.handlers.encoders import UNKNOWN
 from torchtowers.models.config import RunConfig, parse_config
 
 
 def prepared(tables: Tables | None = None, config: RunConfig | None = None) -> Dataset:
     config = config or tiny_config()
     return prepare(tables or tiny_tables(), config.data, config.split, config.features)
+
+
+def tokens_of(dataset: Dataset, name: str) -> tuple[str, ...]:
+    return dataset.encoders[name].vocabulary.tokens  # type: ignore[attr-defined,no-any-return]
 
 
 def test_interactions_are_rows_of_the_tables() -> None:
@@ -71,8 +76,7 @@ def test_an_item_may_have_the_users_that_had_it_in_training() -> None:
     item = {"item_id": {"kind": "token"}, "fans": {"kind": "history", "minimum_rating": 4.0}}
     config = tiny_config(features={"item": item}, split={"validation_fraction": 0.25})
     dataset = prepared(config=config)
-    assert dataset.items.encoders["fans"].vocabulary.tokens == dataset.users.tokens  # type: ignore[attr-defined]
-    assert dataset.vocabularies.keys() == prepared().vocabularies.keys() - {"title", "genres"}
+    assert tokens_of(dataset, "fans") == dataset.users.tokens
     for known in (dataset, dataset.merged()):
         train = known.train
         assert train.labels is not None
@@ -93,12 +97,12 @@ def test_bounds_of_a_history_need_ratings() -> None:
         prepared(replace(tables, interactions=tables.interactions.drop("rating")), parse_config(content))
 
 
-def test_vocabularies_of_an_earlier_run_are_kept() -> None:
+def test_ids_of_an_earlier_run_are_kept() -> None:
     config = tiny_config()
     first = prepared()
     tables = tiny_tables()
     turned = replace(tables, users=tables.users.reverse(), items=tables.items.reverse())
-    again = prepare(turned, config.data, config.split, config.features, first.vocabularies)
+    again = prepare(turned, config.data, config.split, config.features, first.fitted)
     assert again.users.tokens == first.users.tokens
     assert again.items.tokens == first.items.tokens
     for row in (0, 5, 17):
@@ -111,7 +115,7 @@ def test_vocabularies_of_an_earlier_run_are_kept() -> None:
     [
         (
             lambda t: replace(t, users=t.users.drop("age")),
-            "there is no column age; the table has user_id, gender",
+            "there is no column age; the users' table has user_id, gender",
         ),
         (
             lambda t: replace(t, items=pl.concat([t.items, t.items[:1].with_columns(title=pl.lit("other"))])),
@@ -162,7 +166,7 @@ def test_features_of_the_interactions_are_encoded_beside_them() -> None:
     )
     features = config.features.model_copy(update={"context": {"device": TokenFeature(kind="token")}})
     dataset = prepare(replace(tables, interactions=table), config.data, config.split, features)
-    tokens = dataset.vocabularies["device"].tokens
+    tokens = tokens_of(dataset, "device")
     expected = {
         (user, item): name
         for user, item, name in table[1:].select("user_id", "item_id", "device").iter_rows()
@@ -258,7 +262,7 @@ def test_a_kind_that_does_not_fit_its_column_is_refused(
 
 def test_a_column_of_integers_can_be_a_token() -> None:
     dataset = prepared(config=typed("user", "age", {"kind": "token"}))
-    assert dataset.vocabularies["age"].tokens == tuple(sorted(str(10 + user) for user in range(USERS)))
+    assert tokens_of(dataset, "age") == tuple(sorted(str(10 + user) for user in range(USERS)))
     ages = dataset.users.columns["age"]
     assert sorted(ages) == list(range(2, USERS + 2))  # type: ignore[arg-type]
 
@@ -292,3 +296,50 @@ def test_an_interaction_with_an_unknown_item_is_left_out_and_counted() -> None:
     assert dataset.dropped == {"interactions whose item_id is not in its table": lost}
     whole = len(dataset.train) + len(dataset.validation) + len(dataset.test)
     assert whole == interactions_of(tables).height - lost
+
+
+@pytest.mark.parametrize("kind", ["random", "leave_last_out"])
+def test_what_is_fitted_to_interactions_is_fitted_to_training_rows(kind: str) -> None:
+    tables = tiny_tables()
+    table = interactions_of(tables)
+    features = {
+        "user": {"user_id": {"kind": "token"}},
+        "item": {"item_id": {"kind": "token", "min_count": 8}},
+        "context": {"hour": {"kind": "number"}, "row": {"kind": "token"}},
+    }
+    row = np.arange(table.height)
+    table = table.with_columns(hour=pl.Series(row % 24), row=pl.Series(row))
+    content = tiny_config(split={"kind": kind, "validation_fraction": 0.3}).model_dump(mode="json")
+    dataset = prepared(replace(tables, interactions=table), parse_config(content | {"features": features}))
+    rows = {pair: number for number, pair in enumerate(table.select("user_id", "item_id").iter_rows())}
+    train = dataset.train
+    learnt = [
+        rows[dataset.users.tokens[user], dataset.items.tokens[item]]
+        for user, item in zip(train.users, train.items, strict=True)
+    ]
+    hours = np.array(learnt) % 24
+    found = dataset.context_encoders["hour"].to_json()
+    assert found["mean"] == pytest.approx(hours.mean())
+    assert found["deviation"] == pytest.approx(hours.std())
+    assert set(tokens_of(dataset, "row")) == {str(number) for number in learnt}
+    for part in (dataset.validation, dataset.test):
+        assert set(part.context["row"]) == {UNKNOWN}  # type: ignore[arg-type]
+    counts = np.bincount(train.items, minlength=ITEMS)
+    frequent = {token for token, count in zip(dataset.items.tokens, counts, strict=True) if count >= 8}
+    assert 0 < len(frequent) < ITEMS
+    assert set(tokens_of(dataset, "item_id")) == frequent
+
+
+def test_encoders_of_an_earlier_run_are_taken_as_they_are() -> None:
+    config, first, tables = tiny_config(), prepared(), tiny_tables()
+    other = tables.items.with_columns(title=pl.lit("other words"), genres=pl.lit(["New"]))
+    again = prepare(replace(tables, items=other), config.data, config.split, config.features, first.fitted)
+    assert again.encoders == first.encoders
+    assert not len(again.items.columns["title"].values)  # type: ignore[union-attr]
+
+
+def test_an_earlier_run_without_a_features_encoder_is_refused() -> None:
+    config = tiny_config()
+    fitted = replace(prepared().fitted, encoders={})
+    with pytest.raises(DataError, match="the run's encoders have none for item_id"):
+        prepare(tiny_tables(), config.data, config.split, config.features, fitted)

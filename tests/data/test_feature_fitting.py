@@ -15,7 +15,7 @@ READ: TypeAdapter[FeatureConfig] = TypeAdapter(FeatureConfig)
 
 def fitted(feature: dict[str, object], column: list[Any], **given: Any) -> Encoder:
     table = pl.DataFrame({"x": pl.Series(column, strict=False)})
-    arguments = {"key": None, "listed": "item_id", "vocabularies": {}, **given}
+    arguments = {"key": None, "listed": "item_id", "ids": {}, **given}
     return fit_encoders({"x": READ.validate_python(feature)}, table, **arguments)["x"]
 
 
@@ -38,7 +38,7 @@ def test_rare_categories_are_left_out() -> None:
 
 
 def test_ids_keep_their_order_and_are_rare_by_their_interactions() -> None:
-    given = {"key": "x", "vocabularies": {"x": Vocabulary(["z", "b", "a"])}}
+    given = {"key": "x", "ids": {"x": Vocabulary(["z", "b", "a"])}}
     assert tokens(fitted({"kind": "token"}, ["z", "b", "a"], **given)) == ("z", "b", "a")
     frequent = {"kind": "token", "min_count": 2}
     assert tokens(fitted(frequent, ["z", "b", "a"], counts=np.array([5, 1, 2]), **given)) == ("z", "a")
@@ -110,7 +110,7 @@ def test_a_shared_vocabulary_is_the_other_features() -> None:
 
 def test_a_history_has_the_items_vocabulary() -> None:
     items = Vocabulary(["i", "j"])
-    assert tokens(fitted({"kind": "history"}, [1], vocabularies={"item_id": items})) is items.tokens
+    assert tokens(fitted({"kind": "history"}, [1], ids={"item_id": items})) is items.tokens
     with pytest.raises(DataError, match="a history needs the ids that it lists, item_id"):
         fitted({"kind": "history"}, [1])
 

@@ -190,14 +190,28 @@ def test_a_table_is_the_same_in_any_number_of_batches(monkeypatch: pytest.Monkey
     assert (parts.rows == whole.rows).all()
 
 
-def test_vocabularies_of_an_earlier_run_keep_their_rows() -> None:
+def test_what_an_earlier_run_does_not_know_is_left_out_and_counted() -> None:
+    known = {"item_id": Vocabulary(["y", "x"]), "user_id": Vocabulary(["b"])}
+    items = pl.DataFrame({"item_id": ["new", "x", "y"]})
+    found = ingest(Tables(pl.DataFrame(ROWS), items=items), DataConfig(), SplitConfig(), known)
+    assert found.items["item_id"].to_list() == ["y", "x"]
+    assert found.dropped == {
+        "rows of the item_id table that came after training": 1,
+        "interactions whose user_id the run does not know": 2,
+    }
+
+
+def test_ids_of_an_earlier_run_keep_their_rows() -> None:
     known = {"item_id": Vocabulary(["y", "x"]), "user_id": Vocabulary(["b", "a"])}
     items = pl.DataFrame({"item_id": ["x", "y"], "year": [1, 2]})
     found = ingest(Tables(pl.DataFrame(ROWS), items=items), DataConfig(), SplitConfig(), known)
     assert found.items["year"].to_list() == [2, 1]
     assert found.pairs.users.tolist() == [1, 1, 0]
     assert found.pairs.items.tolist() == [1, 0, 1]
-    with pytest.raises(DataError, match="the table has 1 ids, the model knows 2, and 1 are in both"):
+    assert found.dropped == {}
+    with pytest.raises(
+        DataError, match=r"item_id: 1 ids .* no longer in their table, such as y"
+    ):
         ingest(Tables(pl.DataFrame(ROWS), items=items[:1]), DataConfig(), SplitConfig(), known)
 
 

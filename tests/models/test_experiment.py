@@ -1,18 +1,21 @@
 """Every kind of model from tables to a finished run and back."""
 
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
 
-from tests.tiny import CONFIG, tiny_tables
+from tests.tiny import CONFIG, ITEMS, tiny_tables
 from torchtowers.data.errors import DataError
 from torchtowers.data.tables import Tables
+from torchtowers.export.artifact import export_artifact
 from torchtowers.models.config import RunConfig, parse_config
 from torchtowers.models.errors import ConfigError, RunError
-from torchtowers.models.experiment import open_run, train
+from torchtowers.models.experiment import evaluate_run, open_run, train
 from torchtowers.models.model_config import RankingConfig
 from torchtowers.models.rated_clicks import ClickLine
 from torchtowers.models.run import Run
@@ -183,3 +186,49 @@ def test_a_run_resumed_with_another_configuration_is_refused(tmp_path: Path) -> 
         train(config("two_tower"), tmp_path, tables=tiny_tables(), log=cut)
     with pytest.raises(RunError, match="was begun with another configuration"):
         train(config("two_tower", training={"epochs": 3}), tmp_path, tables=tiny_tables(), resume=True)
+
+
+def test_resuming_with_other_features_is_refused(tmp_path: Path) -> None:
+    def cut(line: str) -> None:
+        if line.startswith("epoch 1/"):
+            raise _Cut
+
+    with pytest.raises(_Cut):
+        train(config("two_tower"), tmp_path, tables=tiny_tables(), log=cut)
+    content = config("two_tower").model_dump(mode="json")
+    content["features"]["user"]["city"] = {"kind": "token"}
+    with pytest.raises(RunError, match="was begun with another configuration"):
+        train(parse_config(content), tmp_path, tables=tiny_tables(), resume=True)
+
+
+@pytest.mark.parametrize("model", ["two_tower", "rating"])
+def test_a_table_that_changed_after_training_changes_no_encoder(model: str, tmp_path: Path) -> None:
+    tables = tiny_tables()
+    content = config(model).model_dump(mode="json")
+    content["features"]["item"]["year"] = {"kind": "number"}
+    for name in ("interactions", "users", "items"):
+        content["data"][name] = str(tmp_path / f"{name}.parquet")
+        getattr(tables, name).write_parquet(tmp_path / f"{name}.parquet")
+    trained = train(parse_config(content), tmp_path / "run")
+    before, weights = (tmp_path / "run" / "encoders.json").read_bytes(), trained.model.state_dict()
+    described = {name: encoder.to_json() for name, encoder in trained.dataset.encoders.items()}
+    new = pl.DataFrame({"item_id": ["new"], "title": ["Unseen"], "year": [5], "genres": [["Unseen"]]})
+    year = pl.when(pl.col("item_id") == "100").then(9_000).otherwise("year").alias("year")
+    changed = pl.concat([new, tables.items.with_columns(year)], how="vertical_relaxed")
+    changed.write_parquet(tmp_path / "items.parquet")
+    metrics = evaluate_run(tmp_path / "run")
+    assert metrics["data"]["items"] == tables.items.height
+    assert metrics["dropped"] == {"rows of the item_id table that came after training": 1}
+    again = open_run(tmp_path / "run")
+    export_artifact(again, tmp_path / "artifact")
+    assert (tmp_path / "run" / "encoders.json").read_bytes() == before
+    assert {name: encoder.to_json() for name, encoder in again.dataset.encoders.items()} == described
+    for name, weight in weights.items():
+        assert torch.equal(weight, again.model.state_dict()[name]), name
+    signature = json.loads((tmp_path / "artifact" / "signature.json").read_text(encoding="utf-8"))
+    exported = {feature["name"]: feature["encoder"] for feature in signature["candidate"]["features"]}
+    assert exported["year"] == described["year"]
+    # The changed row is encoded by what was fitted without it, which takes it for ten deviations.
+    old, now = (of.dataset.items.take(np.arange(ITEMS))["year"] for of in (trained, again))
+    assert now[0].tolist() == [10, 0]
+    assert (now[1:] == old[1:]).all()

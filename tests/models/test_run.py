@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.tiny import tiny_config
+from torchtowers.data.fitted import Fitted
 from torchtowers.models.errors import RunError
 from torchtowers.models.experiment import Trained, build_model
 from torchtowers.models.run import Run
@@ -13,10 +14,10 @@ from torchtowers.models.run import Run
 
 def test_what_training_leaves(trained: Trained) -> None:
     names = {path.name for path in trained.run.folder.iterdir()}
-    assert names == {"config.yaml", "model.safetensors", "vocabularies", "history.jsonl"}
+    assert names == {"config.yaml", "model.safetensors", "encoders.json", "history.jsonl"}
     assert trained.run.config() == trained.config
-    assert trained.run.vocabularies().keys() == {"user_id", "gender", "item_id", "title", "genres"}
-    assert trained.run.vocabularies()["user_id"].tokens == trained.dataset.users.tokens
+    assert trained.run.fitted().users.tokens == trained.dataset.users.tokens
+    assert trained.run.fitted().encoders.keys() == trained.dataset.encoders.keys()
 
 
 def test_weights_go_through_the_file_unchanged(trained: Trained) -> None:
@@ -61,7 +62,7 @@ def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
 
 def test_a_run_of_train_is_told_its_commands(tmp_path: Path, trained: Trained) -> None:
     run = Run(tmp_path / "run")
-    run.begin(trained.config, {})
+    run.begin(trained.config, trained.dataset.fitted)
     for ask, said in (
         (run.metrics, "evaluate it with torchtowers evaluate"),
         (run.load_checkpoint, "has no checkpoint: train anew with --overwrite"),
@@ -90,7 +91,7 @@ def test_a_model_alone_is_a_finished_run(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written(tmp_path: Path, trained: Trained) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RunError, match="can't be written"):
-        Run(tmp_path / "file" / "run").begin(trained.config, {})
+        Run(tmp_path / "file" / "run").begin(trained.config, trained.dataset.fitted)
     for folder in ("file", "file/run"):
         with pytest.raises(RunError, match=r"model\.safetensors can't be written"):
             Run(tmp_path / folder).save_model(trained.model)
@@ -100,6 +101,7 @@ FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
 import torch
+from torchtowers.data.fitted import Fitted
 from torchtowers.models.errors import RunError
 from torchtowers.models.run import Run
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -124,17 +126,17 @@ def test_a_full_disk_leaves_the_earlier_weights(tmp_path: Path) -> None:
 def test_a_folder_with_other_files_is_left_alone(tmp_path: Path, trained: Trained) -> None:
     (tmp_path / "metrics.json").write_text("mine")
     with pytest.raises(RunError, match="is in the way and is no run"):
-        Run(tmp_path).begin(trained.config, {})
+        Run(tmp_path).begin(trained.config, trained.dataset.fitted)
     assert (tmp_path / "metrics.json").read_text() == "mine"
 
 
 def test_beginning_anew_replaces_a_run_wholly(tmp_path: Path, trained: Trained) -> None:
     run = Run(tmp_path / "run")
-    run.begin(trained.config, trained.dataset.vocabularies)
+    run.begin(trained.config, trained.dataset.fitted)
     run.append_history({"epoch": 1})
-    run.begin(tiny_config(model={"dim": 5}), {"user_id": trained.dataset.vocabularies["user_id"]})
+    run.begin(tiny_config(model={"dim": 5}), Fitted(trained.dataset.users.ids, trained.dataset.items.ids, {}))
     assert run.config().model.model_dump()["dim"] == 5
-    assert [path.name for path in (run.folder / "vocabularies").iterdir()] == ["user_id.json"]
+    assert run.fitted().encoders == {}
     assert run.history() == []
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 

@@ -298,7 +298,7 @@ def test_the_training_loop_takes_it_and_its_run_is_read_back(trained: Trained, t
     assert dataset.full_history is not None
     size = dataset.items.encoders["item_id"].size
     run = Run(tmp_path / "run")
-    run.begin(trained.config, dataset.vocabularies)
+    run.begin(trained.config, dataset.fitted)
     model, read = (build_gru4rec(size, **NAMES, dim=8, hidden=8) for _ in range(2))
     batches = SequenceBatches(dataset.full_history, size, 16, seed=0, max_length=12)
     fit(model, batches, trained.config.training, run, show_progress=False)

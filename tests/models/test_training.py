@@ -30,12 +30,12 @@ def fit_until(folder: Path, stop: Callable[[Progress], bool] | None, *, resume: 
     config = tiny_config()
     run = Run(folder)
     dataset = prepare(
-        tiny_tables(), config.data, config.split, config.features, run.vocabularies() if resume else None
+        tiny_tables(), config.data, config.split, config.features, run.fitted() if resume else None
     )
     torch.manual_seed(99 if resume else config.training.seed)
     model = as_retrieval_model(build_model(config, dataset))
     if not resume:
-        run.begin(config, dataset.vocabularies)
+        run.begin(config, dataset.fitted)
     compute_loss = model.compute_loss
     place = Progress()
 
