@@ -1,11 +1,16 @@
 """torchtowers data: named data sets, and what files hold."""
 
+from __future__ import annotations
+
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torchtowers.cli.console import add_command, log, print_json
 from torchtowers.cli.description import print_description
+
+if TYPE_CHECKING:
+    from torchtowers.data.roles import Role
 
 _EXAMPLES = """
 torchtowers data fetch movielens-100k
@@ -15,8 +20,16 @@ _DESCRIBE_EXAMPLES = """
 torchtowers data describe interactions.parquet
 torchtowers data describe logs/ --users users.csv --items items.parquet --write my.yaml
 torchtowers data describe 'logs/2024-*.csv.gz' --json
+torchtowers data describe plays.csv --user-id who --item-id what --timestamp at --rating stars --write my.yaml
 torchtowers train my.yaml --out runs/my
 """
+
+_ROLES: dict[str, tuple[Role, str]] = {
+    "--user-id": ("user id", "the interactions' column of the users' ids"),
+    "--item-id": ("item id", "the interactions' column of the items' ids"),
+    "--timestamp": ("time", "their column of times"),
+    "--rating": ("label", "their column of labels"),
+}
 
 
 def add(commands: Any) -> None:
@@ -33,6 +46,8 @@ def add(commands: Any) -> None:
     describe.add_argument("interactions", metavar="PATH", help="a file, a folder of shards or a pattern")
     describe.add_argument("--users", metavar="PATH", help="the users, a row each")
     describe.add_argument("--items", metavar="PATH", help="the items, a row each")
+    for option, (_, text) in _ROLES.items():
+        describe.add_argument(option, metavar="COL", help=f"{text}, where it is not to be guessed")
     describe.add_argument("--write", type=Path, metavar="CONFIG.yaml", help="write a configuration to train")
     describe.add_argument("--json", action="store_true", help="print it for machines")
     describe.set_defaults(run=_describe)
@@ -49,7 +64,12 @@ def _describe(arguments: argparse.Namespace) -> int:
     from torchtowers.data.describe import describe
     from torchtowers.data.starting_config import write_starting_config
 
-    found = describe(arguments.interactions, arguments.users, arguments.items, log)
+    given = {
+        role: getattr(arguments, option.removeprefix("--").replace("-", "_"))
+        for option, (role, _) in _ROLES.items()
+    }
+    named: dict[Role, str] = {role: name for role, name in given.items() if name is not None}
+    found = describe(arguments.interactions, arguments.users, arguments.items, log, named)
     if arguments.write is not None:
         write_starting_config(found, arguments.write)
     if arguments.json:

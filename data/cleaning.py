@@ -11,8 +11,14 @@ from torchtowers.data.times import to_seconds
 __all__ = ["Cleaner", "column_of"]
 
 
-def column_of(table: pl.DataFrame, name: str, what: str = "the table") -> pl.Series:
+def column_of(table: pl.DataFrame, name: str, key: str, what: str = "the table") -> pl.Series:
     """Give a column.
+
+    Args:
+        table: Where to look.
+        name: The column's.
+        key: Of the configuration, which names the column.
+        what: The table's name.
 
     Raises:
         DataError: There is none of that name; the text names those that there are, the most alike first.
@@ -21,7 +27,10 @@ def column_of(table: pl.DataFrame, name: str, what: str = "the table") -> pl.Ser
         return table[name]
     alike = get_close_matches(name, table.columns, n=3)
     others = [column for column in table.columns if column not in alike]
-    raise DataError(f"there is no column {name}; {what} has {', '.join([*alike, *others])}")
+    raise DataError(
+        f"{key}: there is no column {name}; {what} has {', '.join([*alike, *others])}: name one of these, or "
+        "add the column"
+    )
 
 
 class Cleaner:
@@ -44,13 +53,13 @@ class Cleaner:
             DataError: A column is missing or of the wrong type.
         """
         data, what = self._data, "the interactions' table"
-        for key in (data.user, data.item):
-            column_of(table, key, what)
+        for setting, key in (("data.user", data.user), ("data.item", data.item)):
+            column_of(table, key, setting, what)
             table = self._with_ids(table, key, f"interactions without {key}")
         if data.label is not None:
             table = self._labelled(table, data.label, what)
         if data.time is not None:
-            seconds = to_seconds(column_of(table, data.time, what), data.timestamp_unit)
+            seconds = to_seconds(column_of(table, data.time, "data.timestamp", what), data.timestamp_unit)
             table = table.with_columns(seconds.alias(data.time))
             table = self._keep(table, pl.col(data.time).is_not_null(), f"interactions without {data.time}")
         return table
@@ -61,7 +70,10 @@ class Cleaner:
         Raises:
             DataError: There is no such column, or it is of the wrong type, or rows of one id differ.
         """
-        column_of(table, key, f"the table of {key}")
+        name = "user" if key == self._data.user else "item"
+        column_of(table, key, f"data.{name}", f"the {name}s' table")
+        if not table.height:
+            raise DataError(f"data.{name}s: the table has no rows: give it some, or leave data.{name}s out")
         table = self._with_ids(table, key, f"rows of the {key} table without an id")
         distinct = table.unique(maintain_order=True)
         self.count(f"rows that repeat another of the {key} table", table.height - distinct.height)
@@ -84,11 +96,20 @@ class Cleaner:
         return ", ".join(f"{count:,} {reason}" for reason, count in self.dropped.items()) or "none"
 
     def _labelled(self, table: pl.DataFrame, label: str, what: str) -> pl.DataFrame:
-        labels = column_of(table, label, what)
-        if not (labels.dtype.is_numeric() or labels.dtype in (pl.Boolean, pl.Null)):
-            raise DataError(f"{label}: a label has to be a number, the column holds {labels.dtype}")
-        table = table.with_columns(labels.cast(pl.Float64))
-        table = self._keep(table, pl.col(label).is_finite().fill_null(False), f"interactions without {label}")
+        labels = column_of(table, label, "data.rating", what)
+        if not (
+            labels.dtype.is_numeric() or labels.dtype == pl.Boolean or labels.null_count() == len(labels)
+        ):
+            odd = labels.filter(labels.cast(pl.Float64, strict=False).is_null() & labels.is_not_null())
+            came = f", such as {shorten(odd[0])}" if len(odd) else ""
+            raise DataError(
+                f"{label}: a label has to be a number, the column holds {labels.dtype}{came}: write numbers, "
+                "and nothing where there is none"
+            )
+        table = table.with_columns(labels.cast(pl.Float64).fill_nan(None))
+        table = self._keep(table, pl.col(label).is_not_null(), f"interactions without {label}")
+        reason = f"interactions whose {label} is infinite"
+        table = self._keep(table, pl.col(label).is_finite(), reason)
         if self._data.minimum_rating is not None:
             reason = f"interactions whose {label} is below {self._data.minimum_rating:g}"
             table = self._keep(table, pl.col(label) >= self._data.minimum_rating, reason)
@@ -97,8 +118,9 @@ class Cleaner:
     def _with_ids(self, table: pl.DataFrame, key: str, reason: str) -> pl.DataFrame:
         kind = table[key].dtype
         if not (kind == pl.String or kind.is_integer() or kind in (pl.Categorical, pl.Enum, pl.Null)):
-            hint = ": cast it to integers or text" if kind.is_float() else ""
-            raise DataError(f"{key}: ids are text or integers, the column holds {kind}{hint}")
+            raise DataError(
+                f"{key}: ids are text or integers, the column holds {kind}: cast it to integers or text"
+            )
         table = table.with_columns(pl.col(key).cast(pl.String))
         return self._keep(table, pl.col(key).fill_null("") != "", reason)
 

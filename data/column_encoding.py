@@ -59,9 +59,9 @@ def encode_columns(
             columns[name] = given[name]
             continue
         try:
-            encoded = _encode(column_of(table, name), encoder, name)
+            encoded = _encode(column_of(table, name, "features"), encoder, name)
         except FieldError as error:
-            raise DataError(f"column {name}: {error}") from error
+            raise DataError(f"column {error}") from error
         columns |= {name + spec.suffix: column for spec, column in zip(encoder.tensors, encoded, strict=True)}
     return columns
 
@@ -73,7 +73,9 @@ def numbers_of(column: pl.Series) -> NDArray[np.float64]:
         FieldError: A number is not finite.
     """
     if column.dtype.is_float() and not column.is_finite().all():  # nulls are passed over
-        raise FieldError(column.name, column.filter(~column.is_finite())[0], "a finite number")
+        raise FieldError(
+            column.name, column.filter(~column.is_finite())[0], "a finite number, or null where there is none"
+        )
     numbers: NDArray[np.float64] = column.cast(pl.Float64).fill_null(np.nan).to_numpy()
     return numbers
 
@@ -111,8 +113,8 @@ def element_parser(encoder: Encoder) -> Callable[[str], object]:
 def _encode(column: pl.Series, encoder: Encoder, name: str) -> tuple[Column, ...]:
     if isinstance(encoder, BucketEncoder | NumberEncoder):
         return (encoder.encode_numbers(numbers_of(column)),)
-    if isinstance(encoder, TimestampEncoder) and column.dtype != pl.String:
-        return (encoder.encode_numbers(numbers_of(to_seconds(column, encoder.unit))),)
+    if isinstance(encoder, TimestampEncoder):
+        return (encoder.encode_numbers(numbers_of(to_seconds(column, encoder.unit, f"the unit of {name}"))),)
     if isinstance(encoder, TokenListEncoder | WeightedListEncoder | VectorEncoder):
         if isinstance(encoder, VectorEncoder) and column.dtype != pl.String:
             return (_vectors(column, encoder, name),)

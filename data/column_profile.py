@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 
 from torchtowers.data.errors import DataError, shorten
+from torchtowers.data.readers import reason_of
 
 __all__ = ["ColumnProfile", "collected", "profile_columns"]
 
@@ -78,7 +79,7 @@ def collected(table: pl.LazyFrame) -> pl.DataFrame:
     try:
         return table.collect(engine="streaming")
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"can't be read ({shorten(str(error).strip())})") from error
+        raise DataError(f"can't be read ({reason_of(error)})") from error
 
 
 def _figures(schema: pl.Schema, *, exact: bool) -> list[pl.Expr]:

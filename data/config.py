@@ -50,6 +50,12 @@ class DataConfig(Section):
     def _one_source(self) -> "DataConfig":
         if self.dataset is not None and (self.interactions or self.users or self.items):
             raise ValueError("either dataset or paths of files, not both")
+        named = [name for name in (self.user, self.item, self.label, self.time) if name is not None]
+        twice = [name for name in named if named.count(name) > 1]
+        if twice:
+            raise ValueError(
+                f"user, item, rating and timestamp have a column each, and {twice[0]} is named twice"
+            )
         if self.minimum_rating is not None and self.rating is None and self.dataset is None:
             raise ValueError("minimum_rating needs rating, the column that it looks at")
         return self

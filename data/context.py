@@ -53,11 +53,13 @@ def encode_context(
     what = "the interactions' table"
     none = table.lazy().head(0).collect()
     for name in features:
-        column_of(none, name, what)
+        column_of(none, name, "features.context", what)
     table = table.lazy().select(*features)
     every = -(-len(train) // _FITTED_ROWS)
     sample = none.select(*features) if fitted else pl.concat(_chosen(table, np.sort(rows[train[::every]])))
-    encoders = fit_encoders(features, sample, None, item, ids, what=what, others=others, fitted=fitted)
+    encoders = fit_encoders(
+        features, sample, None, item, ids, section="context", others=others, fitted=fitted
+    )
     return encoders, stored_columns(encode_columns(part, encoders, {}) for part in _chosen(table, rows))
 
 

@@ -8,10 +8,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from torchtowers.data.cleaning import column_of
 from torchtowers.data.column_encoding import Column, taken
 from torchtowers.data.config import DataConfig, SplitConfig
 from torchtowers.data.context import encode_context
-from torchtowers.data.errors import DataError
+from torchtowers.data.errors import DataError, shorten
 from torchtowers.data.feature_config import FeatureConfig, FeaturesConfig, HistoryFeature
 from torchtowers.data.feature_fitting import fit_encoders
 from torchtowers.data.features import EntityTable, encode_table
@@ -159,6 +160,8 @@ def prepare(
     item_table, user_table = ingested.items, ingested.users
     if fitted is None:
         ids = {data.user: Vocabulary(user_table[data.user]), data.item: Vocabulary(item_table[data.item])}
+    for name in data.columns:
+        column_of(item_table, name, "data.columns", "the items' table")
     rows = _split(ingested, split)
     given = None if fitted is None else fitted.encoders
     item_encoders = fit_encoders(
@@ -167,7 +170,7 @@ def prepare(
         data.item,
         data.user,
         ids,
-        what="the items' table",
+        section="item",
         counts=_counts(ingested.pairs.items, rows.train, item_table.height),
         fitted=given,
     )
@@ -177,7 +180,7 @@ def prepare(
         data.user,
         data.item,
         ids,
-        what="the users' table",
+        section="user",
         counts=_counts(ingested.pairs.users, rows.train, user_table.height),
         others=item_encoders,
         fitted=given,
@@ -196,8 +199,11 @@ def prepare(
     train, validation, test = (pairs.select(getattr(rows, part)) for part in PARTS)
     histories = _histories(features.user, train, user_table.height, split)
     audiences = _histories(features.item, train.turned(), item_table.height, split)
+    encoders = {**user_encoders, **item_encoders, **context_encoders}
     warnings = (
         *ingested.warnings,
+        *_without_choice(encoders),
+        *_without_times(pairs, {**histories, **audiences}),
         *_untested(pairs, split),
         *leakage_of(train, validation, test, split.kind, {**histories, **audiences}),
     )
@@ -248,6 +254,24 @@ def _untested(pairs: Interactions, config: SplitConfig) -> Iterator[str]:
     few = int(((counts > 0) & (tested < 1)).sum())
     if few and config.kind in ("per_user", "leave_last_out"):
         yield f"{few:,} users have too few interactions to be tested: theirs train"
+
+
+def _without_choice(encoders: Mapping[str, Encoder]) -> Iterator[str]:
+    """Name the features of one value; a history lists ids that are looked at by themselves."""
+    for name, encoder in encoders.items():
+        tokens = getattr(getattr(encoder, "vocabulary", None), "tokens", ())
+        if len(tokens) == 1:
+            value = shorten(tokens[0])
+            yield f"features: {name} has one value only, {value}: there is nothing to learn from it"
+
+
+def _without_times(pairs: Interactions, histories: Mapping[str, History]) -> Iterator[str]:
+    if pairs.times is None:
+        for name in histories:
+            yield (
+                f"features: there are no times (data.timestamp), so {name} is in the order of the "
+                "interactions' rows"
+            )
 
 
 def _order(feature: HistoryFeature, split: SplitConfig, train: Interactions) -> Any:

@@ -1,6 +1,6 @@
 """What files hold before anything is made of them: columns, spread of interactions, and what is wrong."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,16 @@ from torchtowers.data.findings import (
     unknown_findings,
 )
 from torchtowers.data.readers import scan_table
-from torchtowers.data.roles import Role, find_ids, find_label, find_time, role_of, time_unit
+from torchtowers.data.roles import (
+    Role,
+    check_named,
+    check_times,
+    find_ids,
+    find_label,
+    find_time,
+    role_of,
+    time_unit,
+)
 from torchtowers.data.times import to_seconds
 
 __all__ = ["Description", "Spread", "TableDescription", "describe"]
@@ -139,6 +148,7 @@ def describe(
     users: str | Path | None = None,
     items: str | Path | None = None,
     log: Callable[[str], None] = lambda _: None,
+    named: Mapping[Role, str] | None = None,
 ) -> Description:
     """Look at files of interactions, and of users and items; memory holds their ids, not their rows.
 
@@ -147,11 +157,14 @@ def describe(
         users: Likewise of the users.
         items: Likewise of the items.
         log: Told what is looked at, a line each.
+        named: The interactions' columns of the roles `user id`, `item id`, `label` and `time`, as far as they
+            are not to be guessed.
 
     Raises:
-        DataError: A file is missing, empty, damaged or no table, or shards disagree.
+        DataError: A file is missing, empty, damaged or no table, shards disagree, or a column that is named
+            is not there or is none of its role.
     """
-    frame, table = _interactions(str(interactions), log)
+    frame, table = _interactions(str(interactions), log, named or {})
     user, item = table.named("user id"), table.named("item id")
     entities = {
         name: _entities(name, str(path), key, log)
@@ -198,15 +211,20 @@ def describe(
     )
 
 
-def _interactions(path: str, log: Callable[[str], None]) -> tuple[pl.LazyFrame, TableDescription]:
+def _interactions(
+    path: str, log: Callable[[str], None], named: Mapping[Role, str]
+) -> tuple[pl.LazyFrame, TableDescription]:
     types = _typed(path)
-    ids = [name for name in find_ids(types) if name is not None]
+    check_named(path, types, named)
     log(f"reading {path}")
-    frame, columns = _profiled(path, ids)
+    frame, columns = _profiled(path, [name for name in _ids(types, named) if name is not None])
+    if "time" in named:
+        check_times(next(column for column in columns if column.name == named["time"]))
     roles: dict[str, Role] = {column.name: role_of(column) for column in columns}
-    user, item = find_ids(columns)
-    label = find_label([column for column in columns if column.name not in (user, item)])
-    time = find_time([column for column in columns if column.name not in (user, item, label)])
+    user, item = _ids(columns, named)
+    others = [column for column in columns if column.name not in (user, item, *named.values())]
+    label = named.get("label") or find_label(others)
+    time = named.get("time") or find_time([column for column in others if column.name != label])
     special: tuple[tuple[str | None, Role], ...] = (
         (user, "user id"),
         (item, "item id"),
@@ -217,6 +235,11 @@ def _interactions(path: str, log: Callable[[str], None]) -> tuple[pl.LazyFrame, 
     # The first column of times is the interaction's own.
     ordered = {name: roles[name] for name in (time,) if name is not None} | roles
     return frame, TableDescription(path, columns[0].rows, columns, ordered)
+
+
+def _ids(columns: Sequence[ColumnProfile], named: Mapping[Role, str]) -> tuple[str | None, str | None]:
+    user, item = find_ids([column for column in columns if column.name not in named.values()])
+    return named.get("user id", user), named.get("item id", item)
 
 
 def _entities(

@@ -243,10 +243,13 @@ class FeaturesConfig(Section):
                     f"a feature can't be called {name!r}: no '.', '/' or '\\' in it, "
                     f"and none of {', '.join(RESERVED)}"
                 )
-        names = [*self.user, *self.item, *self.context]
-        both = sorted({name for name in names if names.count(name) > 1})
-        if both:
-            raise ValueError(f"{', '.join(both)} is a feature of both towers; a name may stand once")
+        for name in (*self.user, *self.item):
+            places = [place for place in ("user", "item", "context") if name in getattr(self, place)]
+            if len(places) > 1:
+                raise ValueError(
+                    f"{name} is a feature of {' and of '.join(places)}, and a request could not tell which: "
+                    "rename the column in one of the tables"
+                )
         if any(isinstance(feature, HistoryFeature) for feature in self.context.values()):
             raise ValueError("a history is a feature of the user or of the item, not of the context")
         _check_share({**self.user, **self.item, **self.context})

@@ -43,13 +43,13 @@ from torchtowers.handlers.encoders import (
     WeightedListEncoder,
     WordsEncoder,
     log_of,
-    seconds_of,
     words_of,
 )
 from torchtowers.handlers.errors import FieldError
 
 __all__ = ["fit_encoders", "tokens_of"]
 
+_TABLES = {"user": "the users' table", "item": "the items' table", "context": "the interactions' table"}
 _MOST_WORD_BUCKETS = 2**16
 # Quantiles of more values than this are those of a part of them, evenly taken.
 _MOST_RANKED = 4_000_000
@@ -62,7 +62,7 @@ def fit_encoders(
     listed: str,
     ids: Mapping[str, Vocabulary],
     *,
-    what: str = "the table",
+    section: str,
     counts: NDArray[np.int64] | None = None,
     others: Mapping[str, Encoder] | None = None,
     fitted: Mapping[str, Encoder] | None = None,
@@ -75,7 +75,7 @@ def fit_encoders(
         key: The column of their ids; None where the rows are no entities.
         listed: The column of the ids that a history lists, whose vocabulary it shares.
         ids: The vocabularies of the users' and items' ids, by their column.
-        what: The table's name, for errors.
+        section: Of the configuration, `user`, `item` or `context`; for errors.
         counts: In how many interactions each row is, int64 `[rows]`; what `min_count` of the ids looks at.
         others: Encoders of other tables, whose vocabulary a feature may share.
         fitted: Encoders of an earlier run, by feature; None fits them.
@@ -88,7 +88,10 @@ def fit_encoders(
     # Those that share come last, since they need the others.
     for name, feature in sorted(features.items(), key=lambda entry: _shares(entry[1])):
         if not isinstance(feature, HistoryFeature):
-            _check_type(feature, column_of(table, name, what))
+            column = column_of(table, name, f"features.{section}", _TABLES[section])
+            _check_type(feature, column)
+            if fitted is None and column.null_count() == len(column):
+                raise DataError(f"features.{section}: the column {name} has no value: leave it out")
         if fitted is not None:
             if name not in fitted:
                 raise DataError(f"features: the run's encoders have none for {name}: train the run again")
@@ -99,7 +102,7 @@ def fit_encoders(
         try:
             encoders[name] = fitting.encoder(name, feature)
         except FieldError as error:
-            raise DataError(f"column {name}: {error}") from error
+            raise DataError(f"column {error}") from error
     return {name: encoders[name] for name in features}
 
 
@@ -171,9 +174,7 @@ class _Fitting:
             raise DataError(
                 f"features: min_count of {name} looks at its interactions, which are not known here"
             )
-        return Vocabulary(
-            token for token, count in zip(ids.tokens, self.counts, strict=True) if count >= feature.min_count
-        )
+        return _vocabulary(name, zip(ids.tokens, self.counts.tolist(), strict=True), feature.min_count)
 
     def _words(self, name: str, feature: WordsFeature, column: pl.Series) -> Encoder:
         if feature.vocabulary and name in self.vocabularies:
@@ -184,7 +185,8 @@ class _Fitting:
         for text in column.drop_nulls().to_list():
             counts.update(words_of(text))
         if feature.vocabulary:
-            return WordsEncoder(_vocabulary(counts, feature.min_count), feature.max_length)
+            words = _vocabulary(name, sorted(counts.items()), feature.min_count)
+            return WordsEncoder(words, feature.max_length)
         buckets = min(1 << max(len(counts), 1).bit_length(), _MOST_WORD_BUCKETS)
         return HashedWordsEncoder(buckets, feature.max_length)
 
@@ -205,13 +207,22 @@ def _shared_vocabulary(name: str, feature: FeatureConfig, encoders: Mapping[str,
     return vocabulary
 
 
-def _vocabulary(counts: Mapping[str, int], min_count: int) -> Vocabulary:
-    return Vocabulary(sorted(token for token, count in counts.items() if token and count >= min_count))
+def _vocabulary(name: str, counts: Iterable[tuple[str, int]], min_count: int) -> Vocabulary:
+    """Give the values that stand often enough, in the order in which they come."""
+    given = [(token, count) for token, count in counts if token]
+    found = Vocabulary(token for token, count in given if count >= min_count)
+    if given and not found.tokens:
+        most = max(count for _, count in given)
+        raise DataError(
+            f"features: {name} has min_count {min_count}, and no value stands more than {most} times: "
+            "lower it"
+        )
+    return found
 
 
 def _token_vocabulary(column: pl.Series, min_count: int) -> Vocabulary:
     counts = column.drop_nulls().cast(pl.String).value_counts(name="count")
-    return _vocabulary(dict(counts.iter_rows()), min_count)
+    return _vocabulary(column.name, sorted(counts.iter_rows()), min_count)
 
 
 def _list_vocabulary(feature: ListFeature, column: pl.Series) -> Vocabulary:
@@ -221,7 +232,7 @@ def _list_vocabulary(feature: ListFeature, column: pl.Series) -> Vocabulary:
         return _token_vocabulary(elements, feature.min_count)
     for value in parsed_lists(column, _token_of_pair if feature.weighted else str):
         counts.update(_tokens_in(value, weighted=feature.weighted))
-    return _vocabulary(counts, feature.min_count)
+    return _vocabulary(column.name, sorted(counts.items()), feature.min_count)
 
 
 def _token_of_pair(piece: str) -> object:
@@ -242,8 +253,6 @@ def _tokens_in(value: Any, *, weighted: bool) -> Iterable[str]:
 def _number_encoder(feature: NumberFeature, column: pl.Series) -> Encoder:
     values = numbers_of(column)
     known = values[~np.isnan(values)]
-    if not len(known):
-        raise DataError(f"features: {column.name} is a number, and its column has no value: leave it out")
     if feature.transform == "quantiles":
         part = known[:: -(-len(known) // _MOST_RANKED)]
         inner = np.linspace(0, 1, feature.buckets + 1)[1:-1]
@@ -259,16 +268,9 @@ def _number_encoder(feature: NumberFeature, column: pl.Series) -> Encoder:
 
 def _timestamp_encoder(feature: TimestampFeature, column: pl.Series) -> Encoder:
     unit = feature.unit or "s"
-    if column.dtype == pl.String:
-        seconds = [seconds_of(text, unit) for text in column.drop_nulls().unique().to_list()]
-        known = np.array([value for value in seconds if value is not None])
-    else:
-        known = to_seconds(column, unit).drop_nulls().to_numpy().astype(np.float64)
+    known = to_seconds(column, unit, f"the unit of {column.name}").drop_nulls().to_numpy().astype(np.float64)
     if not len(known):
-        raise DataError(
-            f"features: {column.name} is a timestamp, and its column has no time from 1970 to 2100: "
-            "leave it out"
-        )
+        raise DataError(f"features: {column.name} is a timestamp, and its column has none: leave it out")
     reference = float(known.max())
     return TimestampEncoder(reference, float(log_of((reference - known) / 86_400).max()) or 1.0, unit)
 
@@ -295,6 +297,8 @@ def _vector_encoder(feature: VectorFeature, column: pl.Series) -> Encoder:
 def _check_type(feature: FeatureConfig, column: pl.Series) -> None:
     """Refuse a column that the feature's kind can't encode, before anything is fitted to it."""
     kind = column.dtype
+    if column.null_count() == len(column):
+        return  # whichever type a reader gives a column without values
     inner = kind.inner if isinstance(kind, pl.List | pl.Array) else None
     is_text = kind == pl.String
     token, fits, wanted = _is_token(kind), False, ""
@@ -318,9 +322,10 @@ def _check_type(feature: FeatureConfig, column: pl.Series) -> None:
             fits = (inner is not None and inner.is_numeric()) or is_text
             wanted = "lists of numbers"
     if not fits:
+        came = "".join(f", such as {shorten(value)}" for value in column.drop_nulls().head(1).to_list())
         raise DataError(
             f"features: {column.name} is of kind {feature.kind}, which takes {wanted}; "
-            f"the column holds {shorten(kind)}"
+            f"the column holds {shorten(kind)}{came}"
         )
 
 

@@ -138,7 +138,6 @@ def _of_column(column: ColumnProfile, role: Role) -> Iterator[tuple[int, str]]:
 
 def _of_times(column: ColumnProfile, known: int) -> Iterator[tuple[int, str]]:
     if column.dtype == pl.String:
-        yield known, "are times as text: fine for a feature; as data.timestamp cast them to datetimes"
         return
     unit = time_unit(column)
     if unit not in (None, "s"):

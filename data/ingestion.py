@@ -16,6 +16,7 @@ from torchtowers.data.errors import DataError, shorten
 from torchtowers.data.id_rows import IdRows
 from torchtowers.data.interactions import Interactions
 from torchtowers.data.mapped import ROWS_AT_ONCE
+from torchtowers.data.readers import reason_of
 from torchtowers.data.repeats import count_repeats, without_repeats
 from torchtowers.data.splits import part_numbers
 from torchtowers.data.tables import PART, Tables
@@ -89,6 +90,8 @@ class _Ingestion:
         self._cleaner = Cleaner(data)
         self._warnings: list[str] = []
         self._unknown = "is not in its table"
+        self._strangers: dict[str, str] = {}
+        self._rows = 0
 
     def run(self, tables: Tables, ids: Mapping[str, Vocabulary]) -> Ingested:
         data = self._data
@@ -104,8 +107,13 @@ class _Ingestion:
             self._batch(first, batch, user_rows, item_rows)
             for first, batch in chain([(0, none)], batches_of(tables.interactions))
         )
+        if not self._rows:
+            raise DataError("the interactions' table has no rows: there is nothing to learn from")
         if not len(pairs):
-            raise DataError(f"no interaction is left to learn from; left out were {self._cleaner.told()}")
+            strangers = "".join(f"; {stranger}" for stranger in self._strangers.values())
+            raise DataError(
+                f"no interaction is left to learn from; left out were {self._cleaner.told()}{strangers}"
+            )
         pairs = self._without_repeats(pairs)
         users = pl.DataFrame({data.user: user_rows.tokens}) if users is None else users
         items = pl.DataFrame({data.item: item_rows.tokens}) if items is None else items
@@ -142,15 +150,20 @@ class _Ingestion:
 
     def _batch(self, first: int, batch: pl.DataFrame, users: IdRows, items: IdRows) -> Interactions:
         data = self._data
+        self._rows += batch.height
         table = self._cleaner.interactions(batch.with_row_index(_ROW, first))
         user_rows, item_rows = users.encode(table[data.user]), items.encode(table[data.item])
         known = np.flatnonzero((user_rows >= 0) & (item_rows >= 0))
-        for key, rows in ((data.user, user_rows), (data.item, item_rows)):
-            self._cleaner.count(f"interactions whose {key} {self._unknown}", int((rows < 0).sum()))
+        for key, rows, ids in ((data.user, user_rows, users), (data.item, item_rows, items)):
+            unknown = np.flatnonzero(rows < 0)
+            self._cleaner.count(f"interactions whose {key} {self._unknown}", len(unknown))
+            if len(unknown) and key not in self._strangers:
+                stranger, first = table[key][int(unknown[0])], next(iter(ids.tokens), "")
+                self._strangers[key] = f"{key} is {shorten(stranger)} here, and {shorten(first)} in its table"
         extra: dict[str, Any] = {_ROW: table[_ROW].to_numpy().astype(np.int64)}
         if self._split.kind in ("column", "files"):
             name = PART if self._split.kind == "files" else str(self._split.column)
-            column = column_of(table, name, "the interactions' table")
+            column = column_of(table.drop(_ROW), name, "split.column", "the interactions' table")
             extra[PART] = part_numbers(column.cast(pl.String), f"split.column {name}")
         return Interactions(
             user_rows,
@@ -189,7 +202,7 @@ def _readable() -> Iterator[None]:
     try:
         yield
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"the interactions can't be read ({shorten(str(error).strip())})") from error
+        raise DataError(f"the interactions can't be read ({reason_of(error)})") from error
 
 
 def _id_rows(table: pl.DataFrame | None, key: str) -> IdRows:

@@ -1,6 +1,6 @@
 """Tables of a configuration: a named data set, fetched once, or files."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import polars as pl
 
@@ -38,18 +38,28 @@ def load_tables(data: DataConfig, split: SplitConfig, log: Callable[[str], None]
 def _interactions(data: DataConfig, split: SplitConfig) -> pl.LazyFrame:
     ids = (data.user, data.item)
     if split.kind == "files":
-        frames = [
-            scan_table(path, ids).with_columns(pl.lit(part).alias(PART))
-            for part in PARTS
-            if (path := getattr(split, part)) is not None
-        ]
-        return pl.concat(frames, how="diagonal_relaxed")
+        paths = {part: path for part in PARTS if (path := getattr(split, part)) is not None}
+        frames = {part: scan_table(path, ids) for part, path in paths.items()}
+        _check_columns(frames)
+        parts = [frame.with_columns(pl.lit(part).alias(PART)) for part, frame in frames.items()]
+        return pl.concat(parts, how="diagonal_relaxed")
     if data.interactions is None:
         raise DataError(
             "data: nothing to read; name a data set (data.dataset) or a path (data.interactions), or give "
             "tables from code"
         )
     return scan_table(data.interactions, ids)
+
+
+def _check_columns(frames: Mapping[str, pl.LazyFrame]) -> None:
+    columns = {part: frame.collect_schema().names() for part, frame in frames.items()}
+    for part, names in columns.items():
+        odd = [name for name in columns["train"] if name not in names]
+        if odd:
+            raise DataError(
+                f"split.{part}: there is no column {odd[0]}, which the training part has; it has "
+                f"{', '.join(names)}: give all parts the same columns"
+            )
 
 
 def _entities(path: str | None, key: str) -> pl.DataFrame:

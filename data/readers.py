@@ -8,9 +8,12 @@ import polars as pl
 
 from torchtowers.data.errors import DataError, shorten
 
-__all__ = ["read_table", "scan_table", "table_files"]
+__all__ = ["read_table", "reason_of", "scan_table", "table_files"]
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
+_OTHER_SEPARATORS = (";", "\t", "|", ",")
+# What polars adds to a name that is there already.
+_TWICE = "_duplicated_0"
 _GZIP = b"\x1f\x8b"
 _KINDS = (".parquet", ".csv", ".tsv", ".csv.gz", ".tsv.gz")
 
@@ -72,7 +75,17 @@ def read_table(path: str | Path, text: Collection[str] = ()) -> pl.DataFrame:
     try:
         return scan_table(path, text).collect()
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{path}: can't be read ({shorten(_first_line(error))})") from error
+        raise DataError(f"{path}: can't be read ({reason_of(error)})") from error
+
+
+def reason_of(error: Exception) -> str:
+    """Say in one line why polars can't read a file."""
+    text = str(error).strip() or type(error).__name__
+    if "utf-8" in text.lower():
+        return "its text is not UTF-8: save it as UTF-8"
+    if "more fields" in text:
+        return "a row has more values than the header has columns: quote values that hold a separator"
+    return shorten(text.splitlines()[0])
 
 
 def _kind(file: Path) -> str | None:
@@ -91,11 +104,32 @@ def _scan(file: Path, text: Collection[str]) -> pl.LazyFrame:
         raise DataError(f"{file}: not a table (its bytes are not gzip's)")
     separator = _SEPARATORS[kind.removesuffix(".gz")]
     try:
-        header = pl.read_csv(file, separator=separator, n_rows=0, infer_schema=False).columns
+        first = pl.read_csv(file, separator=separator, n_rows=1, infer_schema=False)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{file}: not a table ({shorten(_first_line(error))})") from error
-    overrides = {name: pl.String for name in header if name in text}
+        raise DataError(f"{file}: not a table ({reason_of(error)})") from error
+    _check_header(file, first.columns, separator)
+    if not first.height:
+        # Polars takes columns without a row for text, which other shards' need not be.
+        return pl.LazyFrame(schema=dict.fromkeys(first.columns, pl.Null))
+    overrides = {name: pl.String for name in first.columns if name in text}
     return pl.scan_csv(file, separator=separator, schema_overrides=overrides, infer_schema_length=10_000)
+
+
+def _check_header(file: Path, header: Sequence[str], separator: str) -> None:
+    line = " ".join(header)
+    # Of UTF-16, every other byte; and what stands for bytes that are no UTF-8.
+    if "\0" in line or "\N{REPLACEMENT CHARACTER}" in line:
+        raise DataError(f"{file}: the names of its columns are not UTF-8: save it as UTF-8")
+    others = [other for other in _OTHER_SEPARATORS if other in line]
+    if len(header) == 1 and others:
+        shown = {",": "commas", "\t": "tabs"}[separator]
+        raise DataError(
+            f"{file}: one column, {shorten(header[0])}: values are separated by {shown} in a file of this "
+            f"name, and here it seems by {others[0]!r}: save it with {shown}"
+        )
+    twice = [name.removesuffix(_TWICE) for name in header if name.endswith(_TWICE)]
+    if twice:
+        raise DataError(f"{file}: the column {twice[0]} is there twice: rename one")
 
 
 def _begins(file: Path) -> bytes:
@@ -107,7 +141,7 @@ def _schema(frame: pl.LazyFrame, file: Path) -> dict[str, pl.DataType]:
     try:
         return dict(frame.collect_schema())
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"{file}: not a table ({shorten(_first_line(error))})") from error
+        raise DataError(f"{file}: not a table ({reason_of(error)})") from error
 
 
 def _common_types(files: Sequence[Path], schemas: Sequence[dict[str, pl.DataType]]) -> dict[str, pl.DataType]:
@@ -135,7 +169,3 @@ def _common_types(files: Sequence[Path], schemas: Sequence[dict[str, pl.DataType
                     "shards have to agree"
                 )
     return common
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -2,16 +2,26 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import polars as pl
 
 from torchtowers.data.column_profile import ColumnProfile
-from torchtowers.data.times import fitting_unit
+from torchtowers.data.errors import DataError
+from torchtowers.data.times import fitting_unit, to_seconds
 from torchtowers.handlers.encoders import seconds_of
 
-__all__ = ["Role", "find_ids", "find_label", "find_time", "role_of", "time_unit"]
+__all__ = [
+    "Role",
+    "check_named",
+    "check_times",
+    "find_ids",
+    "find_label",
+    "find_time",
+    "role_of",
+    "time_unit",
+]
 
 Role = Literal[
     "user id",
@@ -59,6 +69,32 @@ _FEW, _FEW_NUMBERS, _FEW_TEXTS = 1_000, 12, 50
 _EARLIEST = 631_152_000
 
 
+def check_named(path: str, columns: Sequence[ColumnProfile], named: Mapping[Role, str]) -> None:
+    """Refuse columns that a person named for roles, and that are not there or of another type.
+
+    Raises:
+        DataError: The text says which and what there is.
+    """
+    types = {column.name: column.dtype for column in columns}
+    for role, name in named.items():
+        if name not in types:
+            raise DataError(f"{path}: there is no column {name} for the {role}; there is {', '.join(types)}")
+        if list(named.values()).count(name) > 1:
+            raise DataError(f"{path}: the column {name} is named twice: each role has a column of its own")
+        if not _may_be(role, types[name]):
+            raise DataError(f"{path}: the column {name} can't be the {role}, it holds {types[name]}")
+
+
+def check_times(column: ColumnProfile) -> None:
+    """Look at a column's range, or of texts at the first ones.
+
+    Raises:
+        DataError: They are no times from 1970 to 2100.
+    """
+    values = column.sample if column.dtype == pl.String else (column.low, column.high)
+    to_seconds(pl.Series(column.name, values), time_unit(column))
+
+
 def find_ids(columns: Sequence[ColumnProfile]) -> tuple[str | None, str | None]:
     """Name the columns of the users' and the items' ids, None where none looks like one."""
     return _named(columns, _USER), _named(columns, _ITEM)
@@ -71,8 +107,8 @@ def find_label(columns: Sequence[ColumnProfile]) -> str | None:
 
 
 def find_time(columns: Sequence[ColumnProfile]) -> str | None:
-    """Name the column of times that the interactions have; text is none."""
-    times = [column for column in columns if column.dtype != pl.String and role_of(column) == "time"]
+    """Name the column of times that the interactions have."""
+    times = [column for column in columns if role_of(column) == "time"]
     return _first(times, _TIME) or next((column.name for column in times), None)
 
 
@@ -81,6 +117,14 @@ def time_unit(column: ColumnProfile) -> str | None:
     if not column.dtype.is_numeric() or column.high is None:
         return None
     return fitting_unit(column.high)
+
+
+def _may_be(role: Role, dtype: pl.DataType) -> bool:
+    if role == "label":
+        return dtype.is_numeric() or dtype == pl.Boolean
+    if role == "time":
+        return dtype.is_numeric() or dtype in (pl.String, pl.Date, pl.Datetime)
+    return dtype.is_integer() or dtype in (pl.String, pl.Categorical, pl.Enum)
 
 
 def role_of(column: ColumnProfile) -> Role:

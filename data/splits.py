@@ -178,7 +178,7 @@ def split_by_part(parts: NDArray[np.uint8], what: str) -> Split:
     split = _divided(None, lambda first, last: parts[first:last].astype(np.int64), len(parts))
     for part in ("train", "test"):
         if not len(getattr(split, part)):
-            raise DataError(f"{what}: the part {part} is empty")
+            raise DataError(f"{what}: no interaction is left in the part {part}: give it some")
     return split
 
 
@@ -229,7 +229,11 @@ def _checked(split: Split, config: SplitConfig) -> Split:
     if not sizes["train"] or not sizes["test"] or (config.has_validation and not sizes["validation"]):
         raise DataError(
             f"split: {sum(sizes.values())} interactions give {sizes['train']} for training, "
-            f"{sizes['validation']} for validation and {sizes['test']} for test; change split.kind, "
-            "split.test_fraction or split.validation_fraction"
+            f"{sizes['validation']} for validation and {sizes['test']} for test; change "
+            + (
+                "split.kind, split.test_fraction or split.validation_fraction"
+                if config.test_from is None
+                else "split.test_from or split.validation_from"
+            )
         )
     return split

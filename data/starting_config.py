@@ -11,8 +11,7 @@ import yaml
 from torchtowers.data.column_profile import ColumnProfile
 from torchtowers.data.describe import Description, TableDescription
 from torchtowers.data.errors import DataError
-from torchtowers.data.roles import Role, time_unit
-from torchtowers.data.times import to_seconds
+from torchtowers.data.roles import Role, check_times, time_unit
 from torchtowers.handlers.request import RESERVED
 
 __all__ = ["starting_config", "write_starting_config"]
@@ -58,7 +57,7 @@ def starting_config(description: Description, folder: str | Path) -> str:
         missing = " and ".join(name for name, found in (("users", user), ("items", item)) if found is None)
         raise DataError(
             f"{table.path}: no column looks like the ids of the {missing}; there is "
-            f"{', '.join(table.roles)}: rename them, such as user_id and item_id"
+            f"{', '.join(table.roles)}: name them, with --user-id and --item-id"
         )
     writer = _Writer(description, Path(folder), user, item)
     return "\n".join(writer.lines()) + "\n"
@@ -185,14 +184,12 @@ class _Writer:
 def _usable_time(table: TableDescription) -> str | None:
     """Name the interactions' times, if training takes them."""
     name = table.named("time")
-    if name is None or table.column(name).dtype == pl.String:
-        return None
-    return name if _are_times(table.column(name)) else None
+    return name if name is not None and _are_times(table.column(name)) else None
 
 
 def _are_times(column: ColumnProfile) -> bool:
     try:
-        to_seconds(pl.Series(column.name, [column.low, column.high]), time_unit(column))
+        check_times(column)
     except DataError:
         return False
     return True
@@ -213,7 +210,7 @@ def _unusable(column: ColumnProfile, role: Role, taken: set[str]) -> str | None:
         return "has values that are NaN or infinite: make them null"
     if role == "other":
         return f"{column.dtype} is no kind of feature"
-    if role == "time" and column.dtype != pl.String and not _are_times(column):
+    if role == "time" and not _are_times(column):
         return "has times that are not from 1970 to 2100"
     if role == "id" and column.dtype == pl.String and known > 100 and (column.distinct or 0) > 0.9 * known:
         return "nearly each row has its own value, which tells nothing of others"

@@ -113,8 +113,8 @@ class _Choice:
         self.pairs = _pairs(self._train)
 
     def best(self, scorers: Iterable[Scorer]) -> int:
-        """Say which scorer is best; the first, where nothing is left to measure by."""
-        if not len(self._held):
+        """Say which scorer is best; the first, where nothing is left to fit to or to measure by."""
+        if not len(self._train) or not len(self._held):
             return 0
         figures = [
             evaluate(scorer, self._held, self._train, accuracy_at=(), ranking_at=(10,))["ndcg@10"]

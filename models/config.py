@@ -14,7 +14,7 @@ from torchtowers.data.feature_config import FeaturesConfig
 from torchtowers.data.section import Section
 from torchtowers.models.config_errors import explain
 from torchtowers.models.errors import ConfigError
-from torchtowers.models.model_config import ModelConfig, TwoTowerConfig
+from torchtowers.models.model_config import ModelConfig, RankingConfig, TwoTowerConfig
 from torchtowers.models.training_config import TrainingConfig
 from torchtowers.models.tuning_config import TuningConfig
 from torchtowers.models.yaml_loader import load_yaml
@@ -63,6 +63,25 @@ class RunConfig(Section):
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     tuning: TuningConfig = TuningConfig()
+
+    @model_validator(mode="after")
+    def _features_fit(self) -> "RunConfig":
+        data, features = self.data, self.features
+        for place, key, ids in (
+            ("user", data.item, "the items' ids"),
+            ("item", data.user, "the users' ids"),
+            ("context", data.item, "the items' ids"),
+            ("context", data.user, "the users' ids"),
+            ("context", data.label, "the label, which is to be predicted"),
+        ):
+            if key in getattr(features, place):
+                raise ValueError(f"features.{place}: {key} holds {ids}: rename the column, or leave it out")
+        if features.context and not isinstance(self.model, RankingConfig):
+            raise ValueError(
+                f"features.context: a model of kind {self.model.kind} takes no features of interactions, "
+                "only one of kind ranking: leave them out"
+            )
+        return self
 
     def to_yaml(self) -> str:
         """Give the whole configuration, defaults included, so that the run can be repeated from it."""

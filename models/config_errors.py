@@ -37,6 +37,9 @@ def explain(error: ValidationError, root: type[BaseModel]) -> str:
         return f"{name}.kind: got {shorten(first['input'].get('kind'))}, allowed: {_tags(first)}{more}"
     message = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     message = message[0].lower() + message[1:]
+    if first["type"] == "value_error" and isinstance(first["input"], dict):
+        # Of keys that don't go together, which it names.
+        return f"{name}: {message}{more}" if place else f"{message}{more}"
     return f"{name}: got {came}, allowed: {message}{more}"
 
 

@@ -95,6 +95,8 @@ def train(
     if resume:
         _check_same(run, run.config(), config)
     else:
+        # Which refuses data that there is nothing to learn from in, before a run is begun.
+        kind_of(config).batches(config, dataset)
         run.begin(config, dataset.fitted)
     phases = Phases(config, run, log=log, show_progress=show_progress)
     if config.training.refit:

@@ -7,6 +7,7 @@ import pytest
 
 from torchtowers.cli.main import main
 from torchtowers.data.synthetic import make_shop, write_shop
+from torchtowers.models.config import load_config
 
 
 @pytest.fixture(scope="module")
@@ -51,3 +52,21 @@ def test_a_missing_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert shown.out == ""
     assert len(shown.err.splitlines()) == 1
     assert "there is no table" in shown.err
+
+
+def test_roles_are_named_where_they_can_not_be_guessed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [f"p{row % 7},q{row % 9},{row % 5},2024-03-{1 + row % 28:02}" for row in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["who,what,points,moment", *lines]))
+    path, out = str(tmp_path / "t.csv"), str(tmp_path / "my.yaml")
+    assert main(["data", "describe", path, "--write", out]) == 2
+    assert "name them, with --user-id and --item-id" in capsys.readouterr().err
+    names = ["--user-id", "who", "--item-id", "what", "--timestamp", "moment", "--rating", "points"]
+    assert main(["data", "describe", path, *names, "--write", out]) == 0
+    data = load_config(out).data
+    assert (data.user, data.item, data.rating, data.timestamp) == ("who", "what", "points", "moment")
+    capsys.readouterr()
+    assert main(["data", "describe", path, "--item-id", "song"]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.endswith("there is no column song for the item id; there is who, what, points, moment")

@@ -110,9 +110,9 @@ def test_an_empty_column(encoder: Encoder, column: pl.Series, values: list[Any])
         (
             NumberEncoder("log", 0.0, 1.0),
             [1.0, float("nan")],
-            "column x: x: expected a finite number, got nan",
+            "column x: expected a finite number, or null where there is none, got nan",
         ),
-        (BucketEncoder([1]), [1.0, float("inf")], "expected a finite number, got inf"),
+        (BucketEncoder([1]), [1.0, float("inf")], "expected a finite number, .* got inf"),
         (BooleanEncoder(), [0, 2], "expected true or false, got 2"),
         (VectorEncoder(2), [[1.0, 2.0], [1.0]], "expected a list of 2 finite numbers"),
         (VectorEncoder(2), [[1.0, float("nan")]], r"x\[1\]: expected a finite number"),
@@ -120,7 +120,7 @@ def test_an_empty_column(encoder: Encoder, column: pl.Series, values: list[Any])
         (TokenListEncoder(WORDS, 2), ['["a"'], "expected a list as JSON, or with bars"),
         (TokenListEncoder(WORDS, 2), ['{"a": 1}'], "expected a list of strings or integers"),
         (WeightedListEncoder(WORDS, 2), ["a:much"], r"x\[0\]: expected a finite weight, got much"),
-        (TimestampEncoder(1.6e9, 2.0), ["soon"], "expected s since 1970 or an ISO 8601 text"),
+        (TimestampEncoder(1.6e9, 2.0), ["soon"], "x: got soon, which is no time"),
         (TimestampEncoder(1.6e9, 2.0), [1_500_000_000_000], "which is no time from 1970 to 2100"),
     ],
 )

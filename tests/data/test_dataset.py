@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from tests.frames import interactions_of
-from tests.tiny import CONFIG, ITEMS, USERS, tiny_config, tiny_tables
+from tests.tiny import CONFIG, ITEMS, USERS, tiny_config, tiny_ranking_config, tiny_tables
 from torchtowers.data.batches import Batches
 from torchtowers.data.dataset import Dataset, prepare
 from torchtowers.data.errors import DataError
@@ -309,7 +309,8 @@ def test_what_is_fitted_to_interactions_is_fitted_to_training_rows(kind: str) ->
     }
     row = np.arange(table.height)
     table = table.with_columns(hour=pl.Series(row % 24), row=pl.Series(row))
-    content = tiny_config(split={"kind": kind, "validation_fraction": 0.3}).model_dump(mode="json")
+    config = tiny_ranking_config()
+    content = config.model_dump(mode="json") | {"split": {"kind": kind, "validation_fraction": 0.3}}
     dataset = prepared(replace(tables, interactions=table), parse_config(content | {"features": features}))
     rows = {pair: number for number, pair in enumerate(table.select("user_id", "item_id").iter_rows())}
     train = dataset.train

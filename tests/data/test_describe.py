@@ -8,12 +8,13 @@ from typing import Any
 
 import polars as pl
 import pytest
+import yaml
 
 from torchtowers.data.describe import Description, describe
 from torchtowers.data.errors import DataError
 from torchtowers.data.starting_config import starting_config, write_starting_config
 from torchtowers.data.synthetic import make_shop, write_shop
-from torchtowers.models.config import RunConfig, load_config
+from torchtowers.models.config import RunConfig, load_config, parse_config
 from torchtowers.models.experiment import train
 
 START = 1_700_000_000
@@ -99,7 +100,6 @@ def test_repeated_rows_and_pairs(tmp_path: Path) -> None:
         ("timestamp", [START, START, START, START, START, 4_000_000_000], "go on into the future"),
         ("timestamp", [START, START, START, START, START, START * 1000], "that their unit may not be one"),
         ("timestamp", [datetime(1960, 1, 1)] * 5 + [datetime(2020, 1, 1)], "go back to before 1970"),
-        ("timestamp", ["2024-01-01T00:00:00"] * 6, "are times as text"),
     ],
 )
 def test_values_that_can_not_be_right(column: str, values: list[Any], said: str, tmp_path: Path) -> None:
@@ -266,10 +266,68 @@ def test_a_shop_of_every_kind_of_column_is_trained_as_described(tmp_path: Path) 
         "picture": "vector",
     }
     text = (tmp_path / "my.yaml").read_text()
-    (tmp_path / "ranking.yaml").write_text(
-        text.replace("  # context:", "  context:").replace("  #   ", "    ")
-    )
-    assert list(load_config(tmp_path / "ranking.yaml").features.context) == ["device"]
+    content = yaml.safe_load(text.replace("  # context:", "  context:").replace("  #   ", "    "))
+    ranking = parse_config({**content, "model": {"kind": "ranking"}})
+    assert list(ranking.features.context) == ["device"]
     short = load_config(tmp_path / "my.yaml", ["training.epochs=1", "model.dim=8", "training.threads=1"])
     trained = train(short, tmp_path / "run")
     assert trained.run.metrics()["test"]["recall@10"] > 0
+
+
+ODD: dict[str, list[Any]] = {
+    "who": ["01", "01", "02", "02"],
+    "what": ["a", "b", "b", "a"],
+    "points": [1, 2, 3, 4],
+    "moment": ["2024-03-01", "2024-03-01T12:30:00Z", "2024-03-02 01:00:00", "2024-03-03"],
+}
+
+
+def test_roles_that_are_named_are_not_guessed(tmp_path: Path) -> None:
+    pl.DataFrame(ODD).write_csv(tmp_path / "odd.csv")
+    guessed = describe(tmp_path / "odd.csv")
+    with pytest.raises(DataError, match=r"no column looks like .* name them, with --user-id and --item-id"):
+        starting_config(guessed, tmp_path)
+    found = describe(
+        tmp_path / "odd.csv", named={"user id": "who", "item id": "what", "label": "points", "time": "moment"}
+    )
+    roles = dict(found.interactions.roles)
+    assert roles == {"who": "user id", "what": "item id", "points": "label", "moment": "time"}
+    assert found.interactions.column("who").sample[0] == "01"
+    data = config(found, tmp_path).data
+    assert (data.user, data.item, data.rating, data.timestamp) == ("who", "what", "points", "moment")
+
+
+def test_a_name_given_for_a_role_wins_over_what_looks_like_it(tmp_path: Path) -> None:
+    pl.DataFrame({**PAIRS, "who": ["x"] * 6}).write_parquet(tmp_path / "t.parquet")
+    found = describe(tmp_path / "t.parquet", named={"user id": "who"}).interactions
+    assert (found.named("user id"), found.named("item id")) == ("who", "item_id")
+    swapped = describe(tmp_path / "t.parquet", named={"item id": "user_id"}).interactions
+    assert (swapped.named("item id"), swapped.named("user id")) == ("user_id", None)
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ({"user id": "whom"}, "there is no column whom for the user id; there is who, what, points, moment"),
+        ({"user id": "who", "item id": "who"}, "the column who is named twice"),
+        ({"label": "what"}, "the column what can't be the label, it holds String"),
+        ({"time": "what"}, "what: got a, which is no time"),
+        ({"time": "points"}, None),
+    ],
+)
+def test_a_name_that_can_not_be_is_refused(named: Any, said: str | None, tmp_path: Path) -> None:
+    pl.DataFrame(ODD).write_csv(tmp_path / "odd.csv")
+    if said is None:
+        assert describe(tmp_path / "odd.csv", named=named).interactions.named("time") == "points"
+        return
+    with pytest.raises(DataError, match=said):
+        describe(tmp_path / "odd.csv", named=named)
+
+
+def test_times_as_text_are_times(tmp_path: Path) -> None:
+    texts = [f"2024-03-0{day}T12:00:00Z" for day in range(1, 7)]
+    pl.DataFrame({**PAIRS, "timestamp": texts}).write_csv(tmp_path / "t.csv")
+    found = describe(tmp_path / "t.csv")
+    assert found.interactions.named("time") == "timestamp"
+    assert told(found, column="timestamp") == ""
+    assert config(found, tmp_path).data.timestamp == "timestamp"

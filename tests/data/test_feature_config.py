@@ -27,7 +27,7 @@ TOKEN = {"kind": "token"}
             {},
             "either a vocabulary or hash_buckets",
         ),
-        ({"a": TOKEN}, {"a": TOKEN}, "a name may stand once"),
+        ({"a": TOKEN}, {"a": TOKEN}, "a is a feature of user and of item, .* rename the column"),
         ({"a.b": TOKEN}, {}, "can't be called 'a.b'"),
         ({"a": {"kind": "hashed_token"}}, {}, "buckets"),
         ({"a": {"kind": "unified_token", "buckets": 9, "hashes": 17}}, {}, "hashes"),

@@ -15,7 +15,7 @@ READ: TypeAdapter[FeatureConfig] = TypeAdapter(FeatureConfig)
 
 def fitted(feature: dict[str, object], column: list[Any], **given: Any) -> Encoder:
     table = pl.DataFrame({"x": pl.Series(column, strict=False)})
-    arguments = {"key": None, "listed": "item_id", "ids": {}, **given}
+    arguments = {"key": None, "listed": "item_id", "ids": {}, "section": "item", **given}
     return fit_encoders({"x": READ.validate_python(feature)}, table, **arguments)["x"]
 
 
@@ -132,16 +132,35 @@ def test_a_history_has_the_items_vocabulary() -> None:
         (
             {"kind": "number"},
             pl.Series([None, None], dtype=pl.Float64),
-            "its column has no value: leave it out",
+            "features.item: the column x has no value: leave it out",
         ),
-        ({"kind": "timestamp"}, ["soon"], "its column has no time from 1970 to 2100"),
+        ({"kind": "timestamp"}, ["soon"], "x: got soon, which is no time: expected 2024-03-01 or"),
+        ({"kind": "timestamp"}, [""], "x is a timestamp, and its column has none: leave it out"),
+        (
+            {"kind": "vector"},
+            pl.Series([[]], dtype=pl.List(pl.Int64)),
+            "x is a vector, .* has none: leave it out",
+        ),
+        (
+            {"kind": "token", "min_count": 3},
+            ["a", "a", "b"],
+            "x has min_count 3, .* more than 2 times",
+        ),
         (
             {"kind": "vector"},
             pl.Series([None], dtype=pl.List(pl.Float64)),
-            "its column has none: leave it out",
+            "features.item: the column x has no value: leave it out",
         ),
-        ({"kind": "number"}, [1.0, float("nan")], "column x: x: expected a finite number, got nan"),
-        ({"kind": "timestamp"}, [1_500_000_000_000], "which is no time from 1970 to 2100 in s"),
+        (
+            {"kind": "number"},
+            [1.0, float("nan")],
+            "column x: expected a finite number, .* got nan",
+        ),
+        (
+            {"kind": "timestamp"},
+            [1_500_000_000_000],
+            "as ms it is: set the unit of x to ms",
+        ),
     ],
 )
 def test_a_column_that_can_not_be_fitted_is_refused(

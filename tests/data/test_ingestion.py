@@ -49,8 +49,9 @@ def test_a_missing_column_names_those_that_there_are_the_most_alike_first() -> N
             {"user_id": [1.0, 1.0, 2.0]},
             "user_id: ids are text or integers, the column holds Float64: cast it",
         ),
-        ({"rating": ["5", "3", "1"]}, "rating: a label has to be a number, the column holds String"),
-        ({"at": ["10", "20", "30"]}, "at: times are numbers since 1970, dates or datetimes"),
+        ({"rating": ["5", "3", "1"]}, "rating: a label has to be a number, the column holds String:"),
+        ({"at": ["10", "soon", "30"]}, "at: got soon, which is no time: expected 2024-03-01 or"),
+        ({"at": [True, True, False]}, "at: times are numbers since 1970, dates, datetimes or ISO 8601 texts"),
     ],
 )
 def test_a_column_of_the_wrong_type_is_refused(rows: dict[str, object], said: str) -> None:
@@ -132,7 +133,7 @@ def test_milliseconds_where_seconds_are_expected_say_which_unit_fits() -> None:
     start = int(datetime(2020, 1, 1, tzinfo=UTC).timestamp())
     for unit, scale in (("ms", 1_000), ("us", 1_000_000), ("ns", 1_000_000_000)):
         rows = {"at": [start * scale] * 3}
-        with pytest.raises(DataError, match=f"no time from 1970 to 2100 in s; .* data.timestamp_unit={unit}"):
+        with pytest.raises(DataError, match=f"no time from 1970 .* data.timestamp_unit to {unit}"):
             ingested(rows)
         assert times_of(ingested(rows, timestamp_unit=unit)) == [start] * 3
 
@@ -209,9 +210,7 @@ def test_ids_of_an_earlier_run_keep_their_rows() -> None:
     assert found.pairs.users.tolist() == [1, 1, 0]
     assert found.pairs.items.tolist() == [1, 0, 1]
     assert found.dropped == {}
-    with pytest.raises(
-        DataError, match=r"item_id: 1 ids .* no longer in their table, such as y"
-    ):
+    with pytest.raises(DataError, match=r"item_id: 1 ids .* no longer in their table, such as y"):
         ingest(Tables(pl.DataFrame(ROWS), items=items[:1]), DataConfig(), SplitConfig(), known)
 
 
@@ -226,5 +225,5 @@ def test_a_file_whose_later_rows_are_of_another_type_says_so(tmp_path: Path) -> 
 def test_a_file_with_a_header_only(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("user_id,item_id\n")
     table = scan_table(tmp_path / "t.csv", ("user_id", "item_id"))
-    with pytest.raises(DataError, match="no interaction is left to learn from; left out were none"):
+    with pytest.raises(DataError, match="the interactions' table has no rows"):
         ingest(Tables(table), DataConfig(), SplitConfig(), {})

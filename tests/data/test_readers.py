@@ -86,3 +86,33 @@ def test_shards_of_several_kinds_are_refused(tmp_path: Path) -> None:
     write(TABLE, tmp_path / "2.csv")
     with pytest.raises(DataError, match="shards of several kinds"):
         read_table(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("t.csv", b"user;item\na;b\n", "one column, user;item: .* here it seems by ';': save it with commas"),
+        ("t.csv", b"user\titem\na\tb\n", "one column, user item: .* save it with commas"),
+        ("t.tsv", b"user,item\na,b\n", "one column, user,item: .* by ',': save it with tabs"),
+        (
+            "t.csv",
+            "user,item\na,b\n".encode("utf-16"),
+            "are not UTF-8: save it as UTF-8",
+        ),
+        ("t.csv", "usér,item\na,b\n".encode("latin-1"), "names of its columns are not UTF-8"),
+        ("t.csv", "user,item\n\u00e9,b\n".encode("latin-1"), "its text is not UTF-8: save it as UTF-8"),
+        ("t.csv", b"user,item,user\na,b,c\n", "the column user is there twice: rename one"),
+        ("t.csv", b"user,item\na,b,c\n", "a row has more values than the header has columns"),
+    ],
+)
+def test_a_csv_that_is_none_says_what_to_do(name: str, content: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=said) as caught:
+        read_table(tmp_path / name)
+    assert name in str(caught.value)
+
+
+def test_a_shard_without_rows_has_whatever_types_the_others_have(tmp_path: Path) -> None:
+    (tmp_path / "1.csv").write_text("user_id,item_id,rating\n")
+    write(TABLE, tmp_path / "2.csv")
+    assert read_table(tmp_path, ("user_id", "item_id")).equals(TABLE)

@@ -146,5 +146,5 @@ def test_the_data_says_which_part() -> None:
     ]
     with pytest.raises(DataError, match=r"split\.column part: got nothing; allowed: train, validation, test"):
         part_numbers(pl.Series(["test", None]), "split.column part")
-    with pytest.raises(DataError, match=r"split\.column: the part test is empty"):
+    with pytest.raises(DataError, match=r"split\.column: no interaction is left in the part test"):
         split_by_part(np.zeros(3, dtype=np.uint8), "split.column")

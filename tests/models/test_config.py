@@ -1,9 +1,10 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from tests.tiny import CONFIG, tiny_config
+from tests.tiny import CONFIG, tiny_config, tiny_ranking_config
 from torchtowers.models.config import load_config, parse_config
 from torchtowers.models.errors import ConfigError
 from torchtowers.models.model_config import TwoTowerConfig
@@ -137,3 +138,63 @@ def test_names_that_a_feature_cannot_have(name: str) -> None:
     content["features"]["user"][name] = {"kind": "token"}
     with pytest.raises(ConfigError, match="a feature can't be called"):
         parse_config(content)
+
+
+def ranking(**changed: dict[str, object]) -> dict[str, Any]:
+    content = tiny_ranking_config().model_dump(mode="json")
+    for section, values in changed.items():
+        content[section] = {**content[section], **values}
+    return content
+
+
+TOKEN = {"kind": "token"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {"features": {"user": {"title": TOKEN}, "item": {"title": TOKEN}}},
+            "^config: features: title is a feature of user and of item, and a request could not tell which",
+        ),
+        (
+            {"features": {"item": {"age": TOKEN}, "context": {"age": TOKEN}, "user": {}}},
+            "features: age is a feature of item and of context",
+        ),
+        (
+            {"features": {"user": {"item_id": TOKEN}, "item": {}}},
+            "features.user: item_id holds the items' ids",
+        ),
+        (
+            {"features": {"user": {}, "item": {"user_id": TOKEN}}},
+            "features.item: user_id holds the users' ids",
+        ),
+        (
+            {"features": {"user": {}, "context": {"user_id": TOKEN}}},
+            "features.context: user_id holds the users",
+        ),
+        (
+            {"features": {"item": {}, "context": {"item_id": TOKEN}}},
+            "features.context: item_id holds the items",
+        ),
+        ({"features": {"context": {"rating": TOKEN}}}, "^config: features.context: rating holds the label"),
+        (
+            {"data": {"dataset": None, "interactions": "x", "user": "id", "item": "id"}},
+            "data: user, item, rating and timestamp have a column each, and id is named twice",
+        ),
+        (
+            {"data": {"dataset": None, "interactions": "x", "rating": "at", "timestamp": "at"}},
+            "at is named twice",
+        ),
+    ],
+)
+def test_names_that_could_mean_two_columns_are_refused(changed: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        parse_config(ranking(**changed))
+
+
+def test_features_of_interactions_are_for_ranking_models() -> None:
+    with pytest.raises(
+        ConfigError, match=r"features\.context: a model of kind two_tower takes no features of"
+    ):
+        parse_config({**ranking(), "model": {"kind": "two_tower"}})
