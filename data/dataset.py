@@ -259,7 +259,7 @@ def _untested(pairs: Interactions, config: SplitConfig) -> Iterator[str]:
 def _without_choice(encoders: Mapping[str, Encoder]) -> Iterator[str]:
     """Name the features of one value; a history lists ids that are looked at by themselves."""
     for name, encoder in encoders.items():
-        tokens = getattr(getattr(encoder, "vocabulary", None), "tokens", ())
+        tokens: tuple[str, ...] = getattr(getattr(encoder, "vocabulary", None), "tokens", ())
         if len(tokens) == 1:
             value = shorten(tokens[0])
             yield f"features: {name} has one value only, {value}: there is nothing to learn from it"

@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from torchtowers.data.cleaning import column_of
 from torchtowers.data.column_encoding import element_parser, numbers_of, parsed_lists
-from torchtowers.data.errors import DataError, shorten
+from torchtowers.data.column_types import checked_column
+from torchtowers.data.errors import DataError
 from torchtowers.data.feature_config import (
     BooleanFeature,
     BucketsFeature,
@@ -49,7 +49,6 @@ from torchtowers.handlers.errors import FieldError
 
 __all__ = ["fit_encoders", "tokens_of"]
 
-_TABLES = {"user": "the users' table", "item": "the items' table", "context": "the interactions' table"}
 _MOST_WORD_BUCKETS = 2**16
 # Quantiles of more values than this are those of a part of them, evenly taken.
 _MOST_RANKED = 4_000_000
@@ -88,8 +87,7 @@ def fit_encoders(
     # Those that share come last, since they need the others.
     for name, feature in sorted(features.items(), key=lambda entry: _shares(entry[1])):
         if not isinstance(feature, HistoryFeature):
-            column = column_of(table, name, f"features.{section}", _TABLES[section])
-            _check_type(feature, column)
+            column = checked_column(table, name, feature, section)
             if fitted is None and column.null_count() == len(column):
                 raise DataError(f"features.{section}: the column {name} has no value: leave it out")
         if fitted is not None:
@@ -292,42 +290,3 @@ def _vector_encoder(feature: VectorFeature, column: pl.Series) -> Encoder:
     if not np.isfinite(largest) or largest == 0.0:
         return VectorEncoder(width)  # a number that is none is told of where the column is encoded
     return VectorEncoder(width, largest * float(np.sqrt(((numbers / largest) ** 2).mean())))
-
-
-def _check_type(feature: FeatureConfig, column: pl.Series) -> None:
-    """Refuse a column that the feature's kind can't encode, before anything is fitted to it."""
-    kind = column.dtype
-    if column.null_count() == len(column):
-        return  # whichever type a reader gives a column without values
-    inner = kind.inner if isinstance(kind, pl.List | pl.Array) else None
-    is_text = kind == pl.String
-    token, fits, wanted = _is_token(kind), False, ""
-    match feature:
-        case TokenFeature() | HashedTokenFeature() | UnifiedTokenFeature():
-            fits, wanted = token, "strings or integers"
-        case ListFeature(weighted=True):
-            fits, wanted = inner is not None or is_text, "lists of pairs of a token and a weight"
-        case ListFeature():
-            fits, wanted = (inner is not None and _is_token(inner)) or is_text, "lists of strings or integers"
-        case WordsFeature():
-            fits, wanted = is_text, "strings"
-        case NumberFeature() | BucketsFeature():
-            fits, wanted = kind.is_numeric(), "numbers"
-        case BooleanFeature():
-            fits, wanted = kind == pl.Boolean or kind.is_integer(), "true and false, or 1 and 0"
-        case TimestampFeature():
-            fits = kind.is_numeric() or is_text or kind == pl.Date or isinstance(kind, pl.Datetime)
-            wanted = "dates, numbers since 1970 or ISO 8601 texts"
-        case VectorFeature():
-            fits = (inner is not None and inner.is_numeric()) or is_text
-            wanted = "lists of numbers"
-    if not fits:
-        came = "".join(f", such as {shorten(value)}" for value in column.drop_nulls().head(1).to_list())
-        raise DataError(
-            f"features: {column.name} is of kind {feature.kind}, which takes {wanted}; "
-            f"the column holds {shorten(kind)}{came}"
-        )
-
-
-def _is_token(dtype: object) -> bool:
-    return isinstance(dtype, pl.DataType) and (dtype == pl.String or dtype.is_integer())

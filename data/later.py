@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from torchtowers.data.cleaning import Cleaner
 from torchtowers.data.column_encoding import Column, encode_columns
+from torchtowers.data.column_types import checked_column
 from torchtowers.data.config import DataConfig
 from torchtowers.data.dataset import Dataset
 from torchtowers.data.errors import DataError
+from torchtowers.data.feature_config import FeaturesConfig
 from torchtowers.data.history import History
 from torchtowers.data.interactions import Interactions
 from torchtowers.data.ragged import Ragged
@@ -35,12 +37,13 @@ class Later:
     dropped: Mapping[str, int]
 
 
-def with_later(dataset: Dataset, data: DataConfig, table: pl.DataFrame) -> Later:
+def with_later(dataset: Dataset, data: DataConfig, features: FeaturesConfig, table: pl.DataFrame) -> Later:
     """Take interactions for the test part of a data set.
 
     Args:
         dataset: What a model was trained on.
         data: Which columns are what.
+        features: How the data set's features are encoded.
         table: The interactions, with the same columns. Features of users that the data set does not know are
             taken from it too, where it has such columns; other features of theirs are missing.
 
@@ -50,6 +53,11 @@ def with_later(dataset: Dataset, data: DataConfig, table: pl.DataFrame) -> Later
     # Which users are new is found below: none is left out.
     cleaner = Cleaner(data)
     interactions = cleaner.interactions(table)
+    for name, feature in features.context.items():
+        checked_column(interactions, name, feature, "context")
+    for name, feature in features.user.items():
+        if name in interactions.columns and name not in dataset.histories:
+            checked_column(interactions, name, feature, "user")
     has_item = interactions[data.item].is_in(list(dataset.items.tokens))
     cleaner.count(f"interactions whose {data.item} is not in its table", int((~has_item).sum()))
     interactions = interactions.filter(has_item)

@@ -33,7 +33,7 @@ def evaluate_on(folder: str | Path, path: str | Path, *, log: Callable[[str], No
     """
     trained = open_run(folder, log=log)
     config, data = trained.config, trained.config.data
-    later = with_later(trained.dataset, data, read_table(path, (data.user, data.item)))
+    later = with_later(trained.dataset, data, config.features, read_table(path, (data.user, data.item)))
     test = later.dataset.test
     users = len(set(test.users.tolist()))
     log(f"{len(test):,} interactions of {users:,} users to test on, {later.new_users:,} of them new")

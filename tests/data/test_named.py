@@ -22,7 +22,6 @@ def test_every_place_knows_the_same_data_sets() -> None:
 def test_parts_in_files_have_the_same_columns(tmp_path: Path) -> None:
     pl.DataFrame({"user_id": ["a"], "item_id": ["x"], "hour": [3]}).write_csv(tmp_path / "train.csv")
     pl.DataFrame({"user_id": ["a"], "item_id": ["x"]}).write_csv(tmp_path / "test.csv")
-    paths = {part: str(tmp_path / f"{part}.csv") for part in ("train", "test")}
-    split = SplitConfig(kind="files", **paths)
+    split = SplitConfig(kind="files", train=str(tmp_path / "train.csv"), test=str(tmp_path / "test.csv"))
     with pytest.raises(DataError, match=r"split\.test: there is no column hour, which the training part has"):
         load_tables(DataConfig(), split, lambda _: None)

@@ -34,7 +34,8 @@ def test_a_column_may_hold_several_forms_and_nulls() -> None:
     column = pl.Series("at", ["2024-03-01", None, "2024-03-01T12:30:00Z", "", "2024-03-01T12:30"])
     read = to_seconds(column)
     assert read.to_list() == [MIDNIGHT, None, NOON, None, NOON]
-    assert (read.name, read.dtype) == ("at", pl.Int64)
+    assert read.name == "at"
+    assert read.dtype == pl.Int64
 
 
 def test_texts_are_what_python_makes_of_them() -> None:
