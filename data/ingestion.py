@@ -158,10 +158,10 @@ class _Ingestion:
             unknown = np.flatnonzero(rows < 0)
             self._cleaner.count(f"interactions whose {key} {self._unknown}", len(unknown))
             if len(unknown) and key not in self._strangers:
-                stranger, theirs = table[key][int(unknown[0])], next(iter(ids.tokens), "")
-                self._strangers[key] = (
-                    f"{key} is {shorten(stranger)} here, and {shorten(theirs)} in its table"
-                )
+                stranger = shorten(table[key][int(unknown[0])])
+                # A table may have nothing but rows without an id.
+                theirs = shorten(next(iter(ids.tokens), "nothing"))
+                self._strangers[key] = f"{key} is {stranger} here, and {theirs} in its table"
         extra: dict[str, Any] = {_ROW: table[_ROW].to_numpy().astype(np.int64)}
         if self._split.kind in ("column", "files"):
             name = PART if self._split.kind == "files" else str(self._split.column)
