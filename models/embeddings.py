@@ -97,6 +97,9 @@ class ListEmbedding(nn.Module):
         if self.training:
             indices = dropped(indices, self.token_dropout, self.list_dropout, self.padding)
             total = pooled_sum(indices, self.weight)
+        elif not torch.jit.is_scripting() and not _is_traced():  # type: ignore[attr-defined]
+            # Measuring after each epoch took longer than the epoch: memory for every element of every list.
+            total = pooled_sum(indices, self.weight)
         else:
             present = (indices != self.padding).unsqueeze(-1).to(self.weight.dtype)
             total = (F.embedding(indices, self.weight) * present).sum(1)
@@ -198,6 +201,12 @@ def pooled_sum(indices: Tensor, weight: Tensor) -> Tensor:
     counts = torch.zeros(indices.size(0), rows.numel() + 1, dtype=weight.dtype, device=weight.device)
     counts.scatter_add_(1, column[indices], torch.ones_like(indices, dtype=weight.dtype))
     return counts[:, :-1] @ F.embedding(rows, weight, sparse=True)
+
+
+@torch.jit.unused
+def _is_traced() -> bool:
+    """Tell whether the single operations have to be seen, by a compiler or an exporter."""
+    return torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
 
 
 def _initial(size: int, dim: int, std: float) -> Tensor:

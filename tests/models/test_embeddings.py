@@ -1,3 +1,5 @@
+from typing import Literal
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -63,3 +65,15 @@ def test_dropout_leaves_out_tokens_and_lists_only_in_training() -> None:
         empty = (module(lists) == 0).all(1).float().mean().item()
         assert 0.25 < empty < 0.35
         assert (module.eval()(lists) == module.weight[2]).all()
+
+
+@pytest.mark.parametrize("pooling", ["mean", "sqrtn"])
+def test_measured_lists_pool_as_exported_ones(pooling: Literal["mean", "sqrtn"]) -> None:
+    module = ListEmbedding(6, 3, pooling=pooling).eval()
+    scripted, traced = torch.jit.script(module), torch.jit.trace(module, LISTS)  # type: ignore[no-untyped-call]
+    exported = torch.export.export(module, (LISTS,)).module()
+    longer = torch.tensor([[5, 4, 4, 0, 2, 3, 2], [0, 0, 0, 0, 0, 0, 1]])
+    for other in (scripted, traced, exported):
+        torch.testing.assert_close(other(LISTS), module(LISTS))
+    for other in (scripted, traced):
+        torch.testing.assert_close(other(longer), module(longer))
