@@ -1,16 +1,38 @@
 """Our side of the benchmarks runs; TFRS's needs an environment of its own."""
 
+import importlib
 import json
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
+import polars as pl
 import pytest
+
+from tests.tiny import tiny_tables
+from torchtowers.data.tables import Tables
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
-@pytest.mark.parametrize("script", ["train.py", "index.py", "ranking_quality.py"])
+@pytest.fixture
+def quality(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The benchmark as a module."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    return importlib.import_module("quality")
+
+
+def like_movielens() -> Tables:
+    """Give small tables with MovieLens 100K's columns."""
+    tables = tiny_tables()
+    occupation = pl.when(pl.col("age") > 30).then(pl.lit("artist")).otherwise(pl.lit("student"))
+    return Tables(
+        tables.interactions, tables.users.with_columns(occupation.alias("occupation")), tables.items
+    )
+
+
+@pytest.mark.parametrize("script", ["train.py", "index.py", "data.py", "quality.py"])
 def test_help_says_how_to_call_it(script: str) -> None:
     done = subprocess.run(
         [sys.executable, BENCHMARKS / script, "--help"], capture_output=True, text=True, check=True
@@ -32,6 +54,53 @@ def test_a_work_of_ours_is_timed(work: str) -> None:
     assert ready == {"ready": work}
     assert len(rounds) == 2
     assert all(answered["seconds"] > 0 and answered["peak_bytes"] > 1 << 20 for answered in rounds)
+
+
+@pytest.mark.parametrize("work", ["encode", "prepare", "wait"])
+def test_a_work_with_files_is_timed(work: str, tmp_path: Path) -> None:
+    path, rows = tmp_path / "some.parquet", 130_000
+    write = (
+        f"import interactions, pathlib; interactions.write_interactions(pathlib.Path({str(path)!r}), {rows})"
+    )
+    subprocess.run([sys.executable, "-c", write], cwd=BENCHMARKS, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "ours.data", work, path],
+        cwd=BENCHMARKS,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    measured = json.loads(done.stdout)
+    assert measured["rows"] == (100 * 1024 if work == "wait" else rows)
+    assert measured["seconds"] > 0
+    if work == "wait":
+        assert 0 < measured["waited"] < measured["seconds"]
+
+
+@pytest.mark.parametrize("name", ["per_user", "random", "leave_last_out", "ratings", "clicks"])
+def test_a_recipe_is_measured(quality: ModuleType, name: str) -> None:
+    work = quality.WORKS[name]
+    small = ("training.epochs=2", "training.batch_size=64")
+    measured = quality.measure_on(like_movielens(), name, quality.configured(work, small), rounds=2)
+    assert len(measured["minutes"]) == 2
+    for figure, by_seed in measured["by_seed"].items():
+        assert [len(folds) for folds in by_seed] == [5 if work.folds else 1] * 2
+        # Of so few items all are among the first 100.
+        assert by_seed[0] != by_seed[1] or figure.startswith("top_100")
+        mean = sum(map(sum, by_seed)) / sum(map(len, by_seed))
+        assert measured["figures"][figure]["mean"] == pytest.approx(mean)
+    lines = quality.row(measured).splitlines()
+    assert len(lines) == len(work.wanted)
+    assert all(line.count("|") == quality.HEADER.count("|") for line in lines)
+
+
+def test_folds_test_each_interaction_once(quality: ModuleType) -> None:
+    parts = [
+        tables.interactions["part"] for tables in quality.parts_of(quality.WORKS["ratings"], tiny_tables())
+    ]
+    tested = sum((part == "test").cast(pl.Int64) for part in parts)
+    assert tested.to_list() == [1] * len(parts[0])
+    assert all((part == "validation").mean() == pytest.approx(0.08, abs=0.01) for part in parts)
 
 
 def test_the_page_has_a_row_for_each_work() -> None:
