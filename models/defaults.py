@@ -27,13 +27,13 @@ def embedding_dim(interactions: int, items: int) -> int:
 
 
 def users_a_batch(users: int) -> int:
-    """Give the users a step: an eighth of all, as a power of 2 from 16 to 512.
+    """Give the users a step: an eighth of all, rounded up to a power of 2, from 16 to 512.
 
-    An epoch of fewer steps learns too little between two looks at the validation part; a larger batch than
-    512 learns no more a step.
+    An epoch of fewer steps learns too little between two looks at the validation part; of more steps it takes
+    longer and learns no more.
 
     Example:
         >>> users_a_batch(943), users_a_batch(40), users_a_batch(1_000_000)
-        (64, 16, 512)
+        (128, 16, 512)
     """
-    return min(max(1 << math.floor(math.log2(max(users / 8, 1))), 16), 512)
+    return min(max(1 << math.ceil(math.log2(max(users / 8, 1))), 16), 512)

@@ -100,8 +100,9 @@ def sampled_softmax(
         negatives = correct_sampling(negatives, negative_probability)
     if mask is not None:
         negatives = negatives.masked_fill(torch.logical_not(mask), float("-inf"))
-    logits = torch.cat([positive.unsqueeze(-1), negatives], dim=-1)
-    return _weigh(torch.logsumexp(logits, dim=-1) - positive, sample_weight, reduction)
+    # The lead of all over the positive, without a copy of all that has the positive beside it.
+    losses = F.softplus(torch.logsumexp(negatives, dim=-1) - positive)
+    return _weigh(losses, sample_weight, reduction)
 
 
 def cosine_contrastive(

@@ -180,8 +180,8 @@ def _is_unseen(items: Tensor, learnt: Tensor, negatives: Tensor, earlier: Tensor
     count = items.size(1)
     size = int(max(items.max(), negatives.max(), earlier.max())) + 1
     places = torch.arange(count, device=items.device).expand_as(items)
-    first = torch.full((items.size(0), size), count, device=items.device)
-    first.scatter_reduce_(1, items, places, "amin")
+    first = torch.full((items.size(0), size), count, dtype=torch.int32, device=items.device)
+    first.scatter_reduce_(1, items, places.int(), "amin")
     first.scatter_(1, earlier, -1)
     rows, place = learnt.nonzero(as_tuple=True)
     return first[:, negatives][rows] >= place[:, None]

@@ -14,7 +14,7 @@ def test_embeddings_grow_with_the_data_within_bounds(interactions: int, more: in
 
 
 @given(users=st.integers(1, 10**9))
-def test_an_epoch_of_many_users_has_eight_steps_or_more(users: int) -> None:
+def test_an_epoch_of_many_users_has_four_steps_or_more(users: int) -> None:
     size = users_a_batch(users)
     assert 16 <= size <= 512
-    assert users < 128 or users / size >= 8
+    assert users < 64 or users / size >= 4
