@@ -58,6 +58,9 @@ WORKS = {
     "per_user": Work(
         "per user 8:1:1", "retrieval.yaml", {"recall@10": 0.285, "ndcg@10": 0.355}, baseline="ease"
     ),
+    "per_user_features": Work(
+        "per user 8:1:1", "retrieval-features.yaml", {"recall@10": 0.285, "ndcg@10": 0.355}, baseline="ease"
+    ),
     "random": Work(
         "random 80/20",
         "retrieval.yaml",

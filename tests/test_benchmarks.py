@@ -77,7 +77,9 @@ def test_a_work_with_files_is_timed(work: str, tmp_path: Path) -> None:
         assert 0 < measured["waited"] < measured["seconds"]
 
 
-@pytest.mark.parametrize("name", ["per_user", "random", "leave_last_out", "ratings", "clicks"])
+@pytest.mark.parametrize(
+    "name", ["per_user", "per_user_features", "random", "leave_last_out", "ratings", "clicks"]
+)
 def test_a_recipe_is_measured(quality: ModuleType, name: str) -> None:
     work = quality.WORKS[name]
     small = ("training.epochs=2", "training.batch_size=64")
