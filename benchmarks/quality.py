@@ -54,19 +54,16 @@ class Work:
     folds: bool = False
 
 
+_AT_10 = {"recall@10": 0.285, "ndcg@10": 0.355}
+_ACCURACY = {"top_100_accuracy/seen_included": 0.37, "top_100_accuracy": 0.64}
+_RANDOM = "{kind: random, test_fraction: 0.2, validation_fraction: 0.1, seed: 42}"
+
 WORKS = {
-    "per_user": Work(
-        "per user 8:1:1", "retrieval.yaml", {"recall@10": 0.285, "ndcg@10": 0.355}, baseline="ease"
-    ),
-    "per_user_features": Work(
-        "per user 8:1:1", "retrieval-features.yaml", {"recall@10": 0.285, "ndcg@10": 0.355}, baseline="ease"
-    ),
-    "random": Work(
-        "random 80/20",
-        "retrieval.yaml",
-        {"top_100_accuracy/seen_included": 0.37, "top_100_accuracy": 0.64},
-        baseline="ease",
-        split="{kind: random, test_fraction: 0.2, validation_fraction: 0.1, seed: 42}",
+    "per_user": Work("per user 8:1:1", "retrieval.yaml", _AT_10, baseline="ease"),
+    "per_user_features": Work("per user 8:1:1", "retrieval-features.yaml", _AT_10, baseline="ease"),
+    "random": Work("random 80/20", "retrieval.yaml", _ACCURACY, baseline="ease", split=_RANDOM),
+    "random_features": Work(
+        "random 80/20", "retrieval-features.yaml", _ACCURACY, baseline="ease", split=_RANDOM
     ),
     "leave_last_out": Work(
         "each user's last", "sequential.yaml", {"hit_rate@10": 0.22, "ndcg@10": 0.115}, baseline="ease"

@@ -78,7 +78,8 @@ def test_a_work_with_files_is_timed(work: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["per_user", "per_user_features", "random", "leave_last_out", "ratings", "clicks"]
+    "name",
+    ["per_user", "per_user_features", "random", "random_features", "leave_last_out", "ratings", "clicks"],
 )
 def test_a_recipe_is_measured(quality: ModuleType, name: str) -> None:
     work = quality.WORKS[name]
