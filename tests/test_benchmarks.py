@@ -108,7 +108,7 @@ def test_folds_test_each_interaction_once(quality: ModuleType) -> None:
 
 def test_the_page_has_a_row_for_each_work() -> None:
     page = (BENCHMARKS.parent / "docs" / "benchmarks.md").read_text()
-    for script in ("train", "index"):
+    for script in ("train", "index", "data", "quality"):
         code = f"import {script}; print(*(work.title for work in {script}.WORKS.values()), sep='\\n')"
         done = subprocess.run(
             [sys.executable, "-c", code], cwd=BENCHMARKS, capture_output=True, text=True, check=True
