@@ -1,26 +1,28 @@
-"""From an artifact to a `.mar` for TorchServe: the same bytes for the same inputs, anywhere, at any time."""
+"""From an artifact to an archive for TorchServe: the same bytes for the same inputs, anywhere and any day."""
 
 import importlib.metadata
 import json
 import os
 import re
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import torchtowers.handlers
+from torchtowers.export.bill import BILLS
 from torchtowers.export.errors import ExportError
+from torchtowers.export.layouts import FORMATS, write_archive
+from torchtowers.export.members import FIRST_MOMENT, LAST_YEAR, Member, Moment
 from torchtowers.export.model_config import ServingConfig
-from torchtowers.export.stored_zip import FIRST_MOMENT, LAST_YEAR, Member, Moment, write_zip
-from torchtowers.handlers.signature import FILE_NAME, Signature, sha256_of
+from torchtowers.export.signing import read_private_key, remove_signature, sign_file, signed_manifest
+from torchtowers.export.vendored import CONFIG, handler_of, is_vendored
+from torchtowers.handlers.errors import ArtifactError
+from torchtowers.handlers.seal import MANIFEST, MANIFEST_SIGNATURE
+from torchtowers.handlers.signature import FILE_NAME, Signature
 
-__all__ = ["build_archive"]
+__all__ = ["BILL", "build_archive"]
 
-CONFIG = "model-config.yaml"
-MANIFEST = "MAR-INF/MANIFEST.json"
+BILL = "bill-of-materials.cdx.json"
 # What TorchServe's own archiver writes; the server reads the layout by it.
 ARCHIVER_VERSION = "0.12.0"
 
@@ -35,14 +37,16 @@ def build_archive(
     export_path: str | Path = "model_store",
     runtime: str = "onnx",
     config: ServingConfig | None = None,
+    archive_format: str = "default",
+    sign: str | Path | None = None,
     force: bool = False,
 ) -> Path:
-    """Build `export_path/name.mar` from an artifact whose files are verified first.
+    """Build an archive from an artifact; a file that is not what the artifact's signature says is refused.
 
     The archive holds the query tower and index, or the ranking model, for one runtime, the encoders, and the
-    handlers' package as it is, so that a worker's environment needs that runtime and numpy, and not this
-    toolkit. Nothing of the building machine enters but the environment's SOURCE_DATE_EPOCH, the time that is
-    written where it is set.
+    handlers' package, so that a worker's environment needs that runtime and numpy, and not this toolkit.
+    Nothing of the building machine enters but the environment's SOURCE_DATE_EPOCH, the time that is written
+    where it is set.
 
     Args:
         artifact: The artifact directory.
@@ -51,6 +55,10 @@ def build_archive(
         export_path: Where the archive goes.
         runtime: `onnx` or `torchscript`.
         config: How TorchServe runs it.
+        archive_format: Of `FORMATS`, as torch-model-archiver names them. `default` and `zip-store` are the
+            same `.mar`, since nothing is deflated; `tgz` is a `.tar.gz`, `no-archive` a directory.
+        sign: A private key's file. The archive's manifest is signed, and so is the whole file, in a `.sig`
+            beside it; a directory has no such file.
         force: Replace an archive of that name with other content.
 
     Returns:
@@ -66,42 +74,46 @@ def build_archive(
             raise ExportError(
                 f"{what} {value!r}: expected letters, digits, '_', '.' and '-', the first a letter or digit"
             )
+    if archive_format not in FORMATS:
+        raise ExportError(f"archive format {archive_format!r}: expected one of {', '.join(FORMATS)}")
+    key = None if sign is None else read_private_key(Path(sign))
     moment = _moment()
     artifact = Path(artifact)
     complete = Signature.read(artifact)
-    complete.verify_files(artifact)
     signature = complete.for_serving(runtime)
-    members = _members(artifact, signature, config or ServingConfig())
-    members[MANIFEST] = Member.of(_manifest(name, version, signature, members, moment))
-    target = Path(export_path) / f"{name}.mar"
-    with _beside(target) as file:
-        write_zip(file, members, moment)
-        file.flush()
-        os.fsync(file.fileno())
-        if target.exists() and not force and sha256_of(target) != sha256_of(Path(file.name)):
-            raise ExportError(
-                f"{target} exists with other content: replace it with --force, or choose another --name"
-            )
+    members = _members(artifact, complete, signature, config or ServingConfig())
+    manifest = _manifest(name, version, signature, members, moment)
+    members[MANIFEST] = Member.of(manifest)
+    if key is not None:
+        members[MANIFEST_SIGNATURE] = Member.of(signed_manifest(key, manifest))
+    target = Path(export_path) / (name + FORMATS[archive_format])
+    write_archive(target, members, moment, force=force)
+    if key is None or target.is_dir():
+        remove_signature(target)
+    else:
+        sign_file(key, target)
     return target
 
 
-def _members(artifact: Path, signature: Signature, config: ServingConfig) -> dict[str, Member]:
-    package = Path(torchtowers.handlers.__path__[0])
-    handler = _handler(signature)
+def _members(
+    artifact: Path, complete: Signature, signature: Signature, config: ServingConfig
+) -> dict[str, Member]:
     members = {
-        handler: Member.of(package / handler),
         CONFIG: Member.of(config.to_yaml().encode()),
         FILE_NAME: Member.of(signature.to_text().encode()),
     }
-    members |= {name: Member(artifact / name, digest) for name, digest in signature.files.items()}
-    for path in sorted(package.glob("*.py")):
-        if not path.name.endswith("_handler.py"):
-            members[f"torchtowers/handlers/{path.name}"] = Member.of(path)
+    unlisted = signature.used_files() - signature.files.keys()
+    if unlisted:
+        raise ArtifactError(f"signature.json has no sha256 for {min(unlisted)}; export it again")
+    (runtime,) = signature.towers
+    for name, digest in complete.files.items():
+        if name in signature.files or is_vendored(name, signature.kind):
+            members[name] = Member(artifact / name, digest)
+        elif name == f"{BILLS}/{runtime}.cdx.json":
+            members[BILL] = Member(artifact / name, digest)
+    if handler_of(signature.kind) not in members:
+        raise ArtifactError(f"the artifact has no {handler_of(signature.kind)}; export it again")
     return members
-
-
-def _handler(signature: Signature) -> str:
-    return f"{signature.kind}_handler.py"
 
 
 def _manifest(
@@ -117,13 +129,13 @@ def _manifest(
             "modelName": name,
             "modelVersion": model_version,
             "serializedFile": tower,
-            "handler": _handler(signature),
+            "handler": handler_of(signature.kind),
             "configFile": CONFIG,
         },
         "archiverVersion": ARCHIVER_VERSION,
         # TorchServe passes over keys that it does not know.
         "torchtowers": {
-            "version": importlib.metadata.version("torchtowers"),
+            "version": signature.versions.get("torchtowers", importlib.metadata.version("torchtowers")),
             "members": {path: member.sha256 for path, member in sorted(members.items())},
         },
     }
@@ -147,25 +159,3 @@ def _moment() -> Moment:
         (moment.tm_year, moment.tm_mon, moment.tm_mday, moment.tm_hour, moment.tm_min, moment.tm_sec),
         FIRST_MOMENT,
     )
-
-
-@contextmanager
-def _beside(target: Path) -> Iterator[IO[bytes]]:
-    """Give a file beside the target, which takes its name when all went well and is removed otherwise."""
-    part: Path | None = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-            part = Path(file.name)
-            yield file
-        # The same rights under any umask, as an archive is read by the server's user.
-        part.chmod(0o644)
-        part.replace(target)
-        part = None
-    except OSError as error:
-        raise ExportError(
-            f"{target} can't be written: {error.strerror or error}; nothing is left of it"
-        ) from error
-    finally:
-        if part is not None:
-            part.unlink(missing_ok=True)

@@ -6,11 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from torchtowers.data.folders import is_empty_folder, replaced_folder
+from torchtowers.export.bill import write_bills
 from torchtowers.export.errors import ExportError
 from torchtowers.export.formats import FORMATS
 from torchtowers.export.ranking_artifact import write_ranking
 from torchtowers.export.ranking_verification import verify_ranking
 from torchtowers.export.retrieval_artifact import write_retrieval
+from torchtowers.export.vendored import CONFIG, write_vendored
 from torchtowers.export.verification import TOLERANCE, Comparison, verify
 from torchtowers.handlers.signature import FILE_NAME, sha256_of
 from torchtowers.models.experiment import Trained
@@ -65,6 +67,8 @@ def _write(
     is_ranking = isinstance(trained.model, Ranker)
     write = write_ranking if is_ranking else write_retrieval
     signature = write(trained, folder, formats, lookup=lookup, log=log)
+    write_vendored(folder, signature.kind)
+    write_bills(folder, signature, log=log)
     signature = replace(signature, files=_hashes(folder))
     # Verification reads the signature back, as serving will.
     signature.write(folder)
@@ -90,6 +94,6 @@ def _write_report(folder: Path, comparisons: Sequence[Comparison]) -> Path:
 
 
 def _hashes(folder: Path) -> dict[str, str]:
-    """Give the sha256 of every file but the signature, which holds them."""
+    """Give the sha256 of every file but the signature, which holds them, and the settings, which may vary."""
     files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-    return {name: sha256_of(path) for name, path in files.items() if name != FILE_NAME}
+    return {name: sha256_of(path) for name, path in files.items() if name not in (FILE_NAME, CONFIG)}

@@ -14,6 +14,7 @@ from torchtowers.handlers.dialect import Request
 from torchtowers.handlers.encoders import Encoder
 from torchtowers.handlers.errors import ArtifactError, InternalError, LimitError, RequestError, shorten
 from torchtowers.handlers.limits import Limits
+from torchtowers.handlers.seal import verify_signer
 
 __all__ = ["BaseHandler"]
 
@@ -63,9 +64,11 @@ class BaseHandler:
         """Load the archive that the worker has unpacked.
 
         Raises:
-            TowersError: The archive or its settings can't be used; the worker's log ends with the reason.
+            TowersError: The archive or its settings can't be used or trusted; the worker's log ends with the
+                reason.
         """
         properties = context.system_properties
+        verify_signer(Path(properties["model_dir"]))
         settings = _settings(getattr(context, "model_yaml_config", None))
         self.model = self.model_class.load(
             Path(properties["model_dir"]),

@@ -2,7 +2,8 @@
 
     TowersError                 one line that says what is wrong, what came and what to do
     ├── ArtifactError           an artifact or archive that can't be trusted or read
-    │   └── SignatureError      its signature.json is missing, malformed or of an unknown version
+    │   ├── SignatureError      its signature.json is missing, malformed or of an unknown version
+    │   └── UntrustedError      it is not signed by a key that is trusted here
     ├── RuntimeUnavailableError the archive's runtime is not installed in this interpreter
     └── RequestError            a request that can't be answered: HTTP status `code`
         ├── BodyError           the body is not what a dialect allows (400)
@@ -27,6 +28,7 @@ __all__ = [
     "RuntimeUnavailableError",
     "SignatureError",
     "TowersError",
+    "UntrustedError",
     "shorten",
 ]
 
@@ -63,6 +65,10 @@ class ArtifactError(TowersError):
 
 class SignatureError(ArtifactError):
     """A signature.json is missing, malformed or of a format version that this code does not know."""
+
+
+class UntrustedError(ArtifactError):
+    """An archive is not signed, or not by a key that is trusted here."""
 
 
 class RuntimeUnavailableError(TowersError):

@@ -155,8 +155,12 @@ class Signature:
     versions: Mapping[str, str]
     files: Mapping[str, str]
 
-    def verify_files(self, folder: Path) -> None:
+    def verify_files(self, folder: Path, hashed: Mapping[str, str] | None = None) -> None:
         """Compare every file's sha256 with the signature's.
+
+        Args:
+            folder: Where the files are.
+            hashed: Those of files whose content was hashed already.
 
         Raises:
             ArtifactError: A file is missing, unreadable or altered, or is used without a sha256; the first
@@ -168,7 +172,7 @@ class Signature:
         for name, expected in self.files.items():
             path = folder / name
             try:
-                found = sha256_of(path) if path.is_file() else None
+                found = (hashed or {}).get(name) or (sha256_of(path) if path.is_file() else None)
             except OSError as error:
                 raise ArtifactError(
                     f"{name} in {folder.name} can't be read ({error.strerror}): let this user read it, or "

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import torchtowers.handlers
 from tests.export.test_stored_zip import read_as_stream
-from torchtowers.export import archive as archiving
+from torchtowers.export import layouts
 from torchtowers.export.archive import build_archive
 from torchtowers.export.errors import ExportError
 from torchtowers.export.model_config import ServingConfig
@@ -146,9 +146,9 @@ def test_altered_artifact_is_refused(artifact: Path, tmp_path: Path) -> None:
     content = bytearray((copy / "query.onnx").read_bytes())
     content[-1] ^= 1
     (copy / "query.onnx").write_bytes(content)
-    with pytest.raises(ArtifactError, match=r"query\.onnx in copy was altered"):
+    with pytest.raises(ArtifactError, match=r"query\.onnx was altered"):
         build_archive(copy, name="a", export_path=tmp_path / "store")
-    assert not (tmp_path / "store").exists()
+    assert not list((tmp_path / "store").iterdir())
 
 
 def test_runtime_that_the_artifact_lacks_is_refused(artifact: Path, tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_failure_while_writing_leaves_nothing_and_keeps_the_earlier_archive(
         file.write(b"half of it")
         raise error
 
-    monkeypatch.setattr(archiving, "write_zip", fail)
+    monkeypatch.setattr(layouts, "write_zip", fail)
     with pytest.raises(ExportError if isinstance(error, OSError) else type(error)):
         build_archive(artifact, name="a", version="2.0", export_path=tmp_path, force=True)
     assert path.read_bytes() == before

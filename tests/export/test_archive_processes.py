@@ -105,14 +105,14 @@ def test_full_disk_leaves_nothing_keeps_the_earlier_archive_and_exits_2(
 # Builds as the command line does, and stops for ever when half of the archive is written.
 _HALF = """
 import sys, time
-from torchtowers.export import stored_zip
-chunks = stored_zip._chunks
+from torchtowers.export import members
+read = members._read
 def stop(name, source):
     if name == "query.onnx":
         print("half", flush=True)
         time.sleep(600)
-    return chunks(name, source)
-stored_zip._chunks = stop
+    return read(name, source)
+members._read = stop
 from torchtowers.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torchtowers.export.stored_zip import FIRST_MOMENT, Member, write_zip
+from torchtowers.export.members import FIRST_MOMENT, Member
+from torchtowers.export.stored_zip import write_zip
 from torchtowers.handlers.errors import ArtifactError
 
 
@@ -74,7 +75,7 @@ def test_source_that_changed_since_it_was_hashed_is_refused(tmp_path: Path, afte
     source.write_bytes(b"first")
     member = Member.of(source)
     source.write_bytes(after)
-    with pytest.raises(ArtifactError, match=r"tower\.pt changed while it was packaged"):
+    with pytest.raises(ArtifactError, match=r"tower\.pt was altered, or changed while it was packaged"):
         write_zip(io.BytesIO(), {"tower.pt": member}, FIRST_MOMENT)
 
 

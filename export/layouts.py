@@ -1,0 +1,108 @@
+"""The forms of an archive, each written beside its name and put in place whole."""
+
+import filecmp
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from torchtowers.export.errors import ExportError
+from torchtowers.export.members import Member, Moment
+from torchtowers.export.stored_tar import write_tar
+from torchtowers.export.stored_zip import write_zip
+
+__all__ = ["FORMATS", "replaced_file", "write_archive"]
+
+# torch-model-archiver's names, with the ends of the files' names.
+FORMATS = {"default": ".mar", "zip-store": ".mar", "tgz": ".tar.gz", "no-archive": ""}
+
+
+def write_archive(target: Path, members: Mapping[str, Member], moment: Moment, *, force: bool) -> None:
+    """Write members in the form that the target's name asks for.
+
+    Args:
+        target: Ends in one of `FORMATS`.
+        members: By name in the archive.
+        moment: The time of each; UTC.
+        force: Replace what is there with other content.
+
+    Raises:
+        ArtifactError: A source can't be read or is not what its sha256 says.
+        ExportError: Other content is in the way, or the disk refuses; nothing half-written is left.
+    """
+    if target.name.endswith(".mar") or target.name.endswith(".tar.gz"):
+        with replaced_file(target, force=force) as file:
+            if target.name.endswith(".mar"):
+                write_zip(file, members, moment)
+            else:
+                write_tar(file, members, moment, target.name.removesuffix(".tar.gz"))
+    else:
+        _write_folder(target, members, force=force)
+
+
+def _write_folder(target: Path, members: Mapping[str, Member], *, force: bool) -> None:
+    # Only here, as the package that it is in loads much.
+    from torchtowers.data.folders import is_empty_folder, replaced_folder
+
+    try:
+        if target.exists() and not is_empty_folder(target) and not force and not _holds(target, members):
+            raise _in_the_way(target)
+        with replaced_folder(target) as part:
+            for name, member in sorted(members.items()):
+                path = part / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("wb") as file:
+                    file.writelines(member.chunks(name))
+                path.chmod(0o644)
+            for path in (part, *part.rglob("*")):
+                if path.is_dir():
+                    path.chmod(0o755)
+    except OSError as error:
+        raise _refused(target, error) from error
+
+
+def _holds(folder: Path, members: Mapping[str, Member]) -> bool:
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    return files == members.keys() and all(
+        Member.of(folder / name).sha256 == member.sha256 for name, member in members.items()
+    )
+
+
+@contextmanager
+def replaced_file(target: Path, *, force: bool = True) -> Iterator[IO[bytes]]:
+    """Give a file beside the target, which takes its name when all went well and is removed otherwise.
+
+    Raises:
+        ExportError: The target has other content and is not to be replaced, or the disk refuses.
+    """
+    part: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
+            part = Path(file.name)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if target.exists() and not force and not filecmp.cmp(target, part, shallow=False):
+            raise _in_the_way(target)
+        # The same rights under any umask, as an archive is read by the server's user.
+        part.chmod(0o644)
+        part.replace(target)
+        part = None
+    except OSError as error:
+        raise _refused(target, error) from error
+    finally:
+        if part is not None:
+            part.unlink(missing_ok=True)
+
+
+def _in_the_way(target: Path) -> ExportError:
+    return ExportError(
+        f"{target} exists with other content: replace it with --force, or choose another --name"
+    )
+
+
+def _refused(target: Path, error: OSError) -> ExportError:
+    return ExportError(f"{target} can't be written: {error.strerror or error}; nothing is left of it")
