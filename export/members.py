@@ -1,10 +1,11 @@
 """What goes into an archive: a name, the content or where it lies, and the content's sha256."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from torchtowers.export.opened import Entry
 from torchtowers.handlers.errors import ArtifactError
 from torchtowers.handlers.signature import sha256_of
 
@@ -24,11 +25,11 @@ class Member:
     """A file to be; its content is read once and refused where it is not what the sha256 says.
 
     Args:
-        source: The content, or the file that it is in.
+        source: The content, the file that it is in, or the member of another archive.
         sha256: The content's.
     """
 
-    source: bytes | Path
+    source: bytes | Path | Entry
     sha256: str
 
     @classmethod
@@ -43,7 +44,9 @@ class Member:
             ArtifactError: The file is not there.
         """
         try:
-            return len(self.source) if isinstance(self.source, bytes) else self.source.stat().st_size
+            if isinstance(self.source, Path):
+                return self.source.stat().st_size
+            return len(self.source) if isinstance(self.source, bytes) else self.source.size
         except OSError as error:
             raise _unreadable(name, error) from error
 
@@ -54,7 +57,7 @@ class Member:
             ArtifactError: The file can't be read; or, at the end, its content is not what the sha256 says.
         """
         digest = sha256()
-        for chunk in [self.source] if isinstance(self.source, bytes) else _read(name, self.source):
+        for chunk in _pieces(name, self.source):
             digest.update(chunk)
             yield chunk
         if digest.hexdigest() != self.sha256:
@@ -62,6 +65,12 @@ class Member:
                 f"{name} was altered, or changed while it was packaged: its sha256 is not the signature's; "
                 "export it again"
             )
+
+
+def _pieces(name: str, source: bytes | Path | Entry) -> Iterable[bytes]:
+    if isinstance(source, Path):
+        return _read(name, source)
+    return [source] if isinstance(source, bytes) else source.chunks()
 
 
 def _read(name: str, source: Path) -> Iterator[bytes]:
