@@ -9,14 +9,15 @@ from typing import Any
 import yaml
 
 from torchtowers.export.archive import BILL
+from torchtowers.export.bill import BILLS
 from torchtowers.export.config_keys import config_faults
 from torchtowers.export.findings import Finding
+from torchtowers.export.layout import layout_findings
 from torchtowers.export.lint_content import onnx_findings, pickle_findings, runtime_findings
 from torchtowers.export.lint_handler import BUILT_IN, handler_file, handler_findings
 from torchtowers.export.lint_names import name_findings, size_findings
 from torchtowers.export.opened import OpenArchive, open_archive
 from torchtowers.export.verify import content_findings, manifest_of
-from torchtowers.export.zip_layout import layout_findings
 from torchtowers.handlers.errors import ArtifactError, shorten
 from torchtowers.handlers.limits import Limits
 from torchtowers.handlers.seal import MANIFEST
@@ -40,9 +41,7 @@ def lint_archive(path: str | Path) -> list[Finding]:
     """
     try:
         with open_archive(path) as archive:
-            found = [*size_findings(archive), *name_findings(archive)]
-            if archive.form == "zip":
-                found += layout_findings(archive.path)
+            found = [*size_findings(archive), *name_findings(archive), *layout_findings(archive)]
             # A bomb is not to be unpacked, not even to look at it.
             if not any(finding.name in ("zip-bomb", "encrypted", "too-large") for finding in found):
                 found += _inside(archive)
@@ -58,10 +57,12 @@ def _inside(archive: OpenArchive) -> Iterator[Finding]:
     except ArtifactError as error:
         yield Finding("manifest", MANIFEST, str(error))
         manifest = {}
-    model = manifest.get("model")
-    if manifest and not isinstance(model, dict):
-        yield Finding("manifest", MANIFEST, "it has no model: package the archive again")
-    yield from _named_files(archive, model if isinstance(model, dict) else {}, manifest)
+    else:
+        model = manifest.get("model")
+        if isinstance(model, dict):
+            yield from _named_files(archive, model, manifest)
+        else:
+            yield Finding("manifest", MANIFEST, "it has no model: package the archive again")
     for name, entry in files.items():
         try:
             yield from pickle_findings(entry)
@@ -80,13 +81,13 @@ def _named_files(
     """Check what the manifest names: the handler, the model's files, the configuration."""
     files = archive.files
     for key in ("modelName", "handler"):
-        if model and not isinstance(model.get(key), str):
+        if not isinstance(model.get(key), str):
             yield Finding("manifest", MANIFEST, f"model.{key} is missing: package the archive again")
     name = model.get("modelName")
     if isinstance(name, str) and not _NAME.fullmatch(name):
         yield Finding("manifest", MANIFEST, f"model.modelName {shorten(name)} is none for a URL: rename it")
     runtime = manifest.get("runtime")
-    if manifest and runtime not in ("python", "python3", "LSP"):
+    if runtime not in ("python", "python3", "LSP"):
         yield Finding("manifest", MANIFEST, f"runtime {shorten(runtime)}: expected python or LSP")
     for key in ("serializedFile", "modelFile", "configFile", "requirementsFile"):
         named = model.get(key)
@@ -148,6 +149,6 @@ def _ours(archive: OpenArchive, manifest: Mapping[str, Any]) -> Iterator[Finding
     if chosen not in served:
         text = f"the signature's are {', '.join(sorted(served))}: package one of them as the serialized file"
         yield Finding("runtime-mismatch", shorten(chosen), text)
-    if BILL not in archive.files:
+    if BILL not in archive.files and not any(name.startswith(f"{BILLS}/") for name in archive.files):
         text = "it says not what a worker has to have installed: export with 'torchtowers[release]' installed"
         yield Finding("no-bill-of-materials", "", text, "warning")

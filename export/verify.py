@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from torchtowers.export.findings import Finding
+from torchtowers.export.layout import layout_findings
 from torchtowers.export.lint_names import name_findings, size_findings
 from torchtowers.export.opened import Entry, OpenArchive, open_archive
 from torchtowers.export.signing import signature_of
-from torchtowers.export.zip_layout import layout_findings
 from torchtowers.handlers.errors import ArtifactError, UntrustedError
 from torchtowers.handlers.seal import (
     MANIFEST,
@@ -43,17 +43,17 @@ def verify_archive(path: str | Path, public_key: str | Path | None = None) -> li
     keys = None if public_key is None else read_public_keys(Path(public_key))
     try:
         with open_archive(path) as archive:
-            found = [*size_findings(archive), *name_findings(archive)]
-            if archive.form == "zip":
-                found += layout_findings(archive.path)
+            found = [*size_findings(archive), *name_findings(archive), *layout_findings(archive)]
             if not found:
                 manifest = manifest_of(archive.files)
                 found += content_findings(archive, manifest)
-                if sealed_members(manifest) is None:
+                is_signed = keys is not None and _has_signature_beside(archive)
+                # What another tool built can be trusted as a whole file only.
+                if sealed_members(manifest) is None and not is_signed:
                     text = "it has no hashes of members: build with `torchtowers archive build`"
                     found.append(Finding("no-hashes", MANIFEST, text))
                 if keys is not None:
-                    found += _signed(archive, keys)
+                    found += _signed(archive, manifest, keys)
     except ArtifactError as error:
         return [Finding("unreadable", "", str(error))]
     return found
@@ -109,16 +109,21 @@ def _compared(
             yield Finding("altered", name, f"its sha256 is not the one in {of}: build the archive again")
 
 
-def _signed(archive: OpenArchive, keys: Mapping[str, Any]) -> Iterator[Finding]:
+def _has_signature_beside(archive: OpenArchive) -> bool:
+    return archive.form != "folder" and signature_of(archive.path).exists()
+
+
+def _signed(archive: OpenArchive, manifest: Mapping[str, Any], keys: Mapping[str, Any]) -> Iterator[Finding]:
     files = archive.files
     inside = files.get(MANIFEST_SIGNATURE)
-    try:
-        verify_manifest(files[MANIFEST].read(), None if inside is None else inside.read(), keys)
-    except UntrustedError as error:
-        yield Finding("untrusted", MANIFEST_SIGNATURE, str(error))
-    beside = signature_of(archive.path)
-    if archive.form == "folder" or not beside.exists():
+    if sealed_members(manifest) is not None:
+        try:
+            verify_manifest(files[MANIFEST].read(), None if inside is None else inside.read(), keys)
+        except UntrustedError as error:
+            yield Finding("untrusted", MANIFEST_SIGNATURE, str(error))
+    if not _has_signature_beside(archive):
         return
+    beside = signature_of(archive.path)
     try:
         verify_signature(beside.read_bytes(), "archive", sha256_of(archive.path), keys)
     except UntrustedError as error:

@@ -1,24 +1,46 @@
-"""Whether a zip file's directory tells all that is there: the server reads from the front, as a stream."""
+"""Whether what lists an archive's members tells of all that is there; the server reads it as a stream."""
 
+import gzip
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from torchtowers.export.findings import Finding
+from torchtowers.export.opened import OpenArchive
 
 __all__ = ["layout_findings"]
 
 _LOCAL = struct.Struct("<4sHHHHHIIIHH")
+_CHUNK = 1 << 20
 _DESCRIPTORS = (12, 16, 20, 24)
 
 
-def layout_findings(path: Path) -> Iterator[Finding]:
-    """Compare each member's own header with the directory, and find what lies between members.
+def layout_findings(archive: OpenArchive) -> Iterator[Finding]:
+    """Find what a file holds beside the members that it lists.
 
-    A stream's reader takes members that the directory does not name, so that what was looked at would not be
-    what is loaded.
+    A stream's reader takes members that a zip file's directory does not name, so that what was looked at
+    would not be what is loaded.
     """
+    if archive.form == "zip":
+        yield from _zip(archive.path)
+    elif archive.form == "tgz":
+        yield from _gzip(archive.path)
+
+
+def _gzip(path: Path) -> Iterator[Finding]:
+    """Read to the end, where the checksum is, which lies behind what tar reads."""
+    try:
+        with gzip.open(path) as file:
+            while file.read(_CHUNK):
+                pass
+    except (OSError, EOFError, zlib.error) as error:
+        yield Finding("damaged", "", f"its gzip data is damaged ({error}): build it again")
+
+
+def _zip(path: Path) -> Iterator[Finding]:
+    """Compare each member's own header with the directory, and find what lies between members."""
     with path.open("rb") as file, zipfile.ZipFile(file) as archive:
         position = 0
         for info in sorted(archive.infolist(), key=lambda info: info.header_offset):
