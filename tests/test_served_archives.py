@@ -1,0 +1,56 @@
+"""Archives of every origin in one real TorchServe that trusts one key: what answers, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.export.archives import contents_of, rewritten
+from tests.export.test_model_archiver import packaged
+from tests.servers import free_ports_config, running
+from torchtowers.export.archive import build_archive
+from torchtowers.export.signing import generate_key
+from torchtowers.handlers import Recommender
+from torchtowers.handlers.seal import PUBLIC_KEY
+from torchtowers.serving import Client
+from torchtowers.serving.errors import ServingError
+
+pytestmark = pytest.mark.java
+
+
+def test_archives_of_both_tools_serve_the_same_answers(artifact: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    packaged(artifact, store).rename(store / "theirs.mar")
+    build_archive(artifact, name="ours", export_path=store)
+    expected = Recommender.load(artifact)
+    bodies = [{"user_id": f"u{user}", "k": 60, "fields": ["title"]} for user in range(8)]
+    models = "theirs=theirs.mar,ours.mar"
+    with (
+        running(store, free_ports_config(tmp_path), tmp_path / "state", models=models) as server,
+        Client.from_state(server.state) as client,
+    ):
+        for body in bodies:
+            theirs, ours = (client.predict(name, body) for name in ("theirs", "ours"))
+            assert theirs == ours == expected.recommend(body)
+
+
+def test_a_server_with_a_key_serves_what_it_signed_and_nothing_else(
+    artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generate_key(tmp_path / "key")
+    monkeypatch.setenv(PUBLIC_KEY, str(tmp_path / "key.pub"))
+    signed = build_archive(artifact, name="m", export_path=tmp_path / "good", sign=tmp_path / "key")
+    with (
+        running(tmp_path / "good", free_ports_config(tmp_path), tmp_path / "state") as server,
+        Client.from_state(server.state) as client,
+    ):
+        answer = client.predict("m", {"user_id": "u3", "k": 5})
+    assert answer == Recommender.load(artifact).recommend({"user_id": "u3", "k": 5})
+    weights = bytearray(contents_of(signed)["index/embeddings.npy"])
+    weights[-1] ^= 1
+    (tmp_path / "bad").mkdir()
+    rewritten(signed, tmp_path / "bad/m.mar", {"index/embeddings.npy": bytes(weights)})
+    with (
+        pytest.raises(ServingError, match=r"index/embeddings\.npy was altered"),
+        running(tmp_path / "bad", free_ports_config(tmp_path), tmp_path / "state2"),
+    ):
+        pass
