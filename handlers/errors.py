@@ -70,6 +70,9 @@ class SignatureError(ArtifactError):
 class UntrustedError(ArtifactError):
     """An archive is not signed, or not by a key that is trusted here."""
 
+    # A check that failed.
+    exit_code = 1
+
 
 class RuntimeUnavailableError(TowersError):
     """The runtime that the archive was built for can't be imported here."""

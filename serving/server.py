@@ -18,6 +18,7 @@ from torchtowers.serving.process import deferred_interrupt, end, end_orphans, fi
 from torchtowers.serving.properties import Properties, read_properties
 from torchtowers.serving.state import Record, StateFolder
 from torchtowers.serving.tokens import Kind, Tokens, is_accepted
+from torchtowers.serving.trust import require_signed
 from torchtowers.serving.waiting import wait_until_ready
 
 __all__ = ["Server", "current_token", "start", "status", "stop"]
@@ -77,6 +78,7 @@ def start(
 
     Raises:
         ServingError: Something stands in the way that can be told before anything is started.
+        UntrustedError: `$TORCHTOWERS_PUBLIC_KEY` names a key, and an archive is not signed by it.
         ServerStartError: TorchServe or a worker did not come up; carries its own last error line.
     """
     say = progress or (lambda _: None)
@@ -84,6 +86,7 @@ def start(
     model_store = Path(model_store)
     properties = read_properties(Path(config))
     archives = choose_archives(model_store, models)
+    require_signed(model_store, archives)
     with folder.lock("start", wait=False):
         _require_not_running(folder)
         require_free_ports(properties)

@@ -8,8 +8,9 @@ from tests.export.archives import contents_of, rewritten
 from tests.export.test_model_archiver import packaged
 from tests.servers import free_ports_config, running
 from torchtowers.export.archive import build_archive
-from torchtowers.export.signing import generate_key
+from torchtowers.export.signing import generate_key, read_private_key, sign_file
 from torchtowers.handlers import Recommender
+from torchtowers.handlers.errors import UntrustedError
 from torchtowers.handlers.seal import PUBLIC_KEY
 from torchtowers.serving import Client
 from torchtowers.serving.errors import ServingError
@@ -48,7 +49,14 @@ def test_a_server_with_a_key_serves_what_it_signed_and_nothing_else(
     weights = bytearray(contents_of(signed)["index/embeddings.npy"])
     weights[-1] ^= 1
     (tmp_path / "bad").mkdir()
-    rewritten(signed, tmp_path / "bad/m.mar", {"index/embeddings.npy": bytes(weights)})
+    bad = rewritten(signed, tmp_path / "bad/m.mar", {"index/embeddings.npy": bytes(weights)})
+    with (
+        pytest.raises(UntrustedError, match=r"m\.mar is not signed: m\.mar\.sig is missing"),
+        running(tmp_path / "bad", free_ports_config(tmp_path), tmp_path / "state2"),
+    ):
+        pass
+    # What was unpacked is checked once more, by the worker.
+    sign_file(read_private_key(tmp_path / "key"), bad)
     with (
         pytest.raises(ServingError, match=r"index/embeddings\.npy was altered"),
         running(tmp_path / "bad", free_ports_config(tmp_path), tmp_path / "state2"),
