@@ -4,8 +4,9 @@ import filecmp
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Event, Thread
 from typing import IO
 
 from torchtowers.export.errors import ExportError
@@ -16,6 +17,8 @@ from torchtowers.export.stored_zip import write_zip
 __all__ = ["FORMATS", "replaced_file", "write_archive"]
 
 # torch-model-archiver's names, with the ends of the files' names.
+_PAUSE = 0.1
+
 FORMATS = {"default": ".mar", "zip-store": ".mar", "tgz": ".tar.gz", "no-archive": ""}
 
 
@@ -82,9 +85,8 @@ def replaced_file(target: Path, *, force: bool = True) -> Iterator[IO[bytes]]:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
             part = Path(file.name)
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+            with _written_back(file):
+                yield file
         if target.exists() and not force and not filecmp.cmp(target, part, shallow=False):
             raise _in_the_way(target)
         # The same rights under any umask, as an archive is read by the server's user.
@@ -96,6 +98,27 @@ def replaced_file(target: Path, *, force: bool = True) -> Iterator[IO[bytes]]:
     finally:
         if part is not None:
             part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _written_back(file: IO[bytes]) -> Iterator[None]:
+    """Bring a file to the disk while it is written, so that little is left to wait for at the end."""
+    done = Event()
+
+    def write_back() -> None:
+        while not done.wait(_PAUSE):
+            with suppress(OSError):  # told by the last one
+                os.fdatasync(file.fileno())
+
+    beside = Thread(target=write_back, daemon=True)
+    beside.start()
+    try:
+        yield
+    finally:
+        done.set()
+        beside.join()
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _in_the_way(target: Path) -> ExportError:

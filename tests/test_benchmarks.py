@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -32,7 +33,7 @@ def like_movielens() -> Tables:
     )
 
 
-@pytest.mark.parametrize("script", ["train.py", "index.py", "data.py", "quality.py"])
+@pytest.mark.parametrize("script", ["train.py", "index.py", "data.py", "quality.py", "archive.py"])
 def test_help_says_how_to_call_it(script: str) -> None:
     done = subprocess.run(
         [sys.executable, BENCHMARKS / script, "--help"], capture_output=True, text=True, check=True
@@ -115,3 +116,22 @@ def test_the_page_has_a_row_for_each_work() -> None:
         )
         for title in done.stdout.splitlines():
             assert f"| {title} |" in page
+
+
+def test_an_archive_is_timed_on_every_side() -> None:
+    pytest.importorskip(
+        "model_archiver", reason="needs torch-model-archiver: pip install 'torchtowers[serve]'"
+    )
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / "archive.py", "--rounds", "1", "--json"],
+        env={**os.environ, "ARCHIVE_ITEMS": "2000"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    works = json.loads(done.stdout)["works"]
+    assert [work["work"] for work in works] == ["built", "signed", "tgz"]
+    for work in works:
+        assert len(work["ours_seconds"]) == len(work["copy_seconds"]) == 1
+        assert 10 < work["peak_mb"] < 200
+    assert works[0]["times_faster_than_archiver"] > 0

@@ -20,11 +20,9 @@ def copy_and_hash(source: Path, target: Path) -> None:
 
 
 def peak_bytes() -> int:
-    """Give this process's largest resident memory; getrusage's would include that of the process before it."""
-    (line,) = [
-        line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")
-    ]
-    return int(line.split()[1]) * 1024
+    """Give this process's largest resident memory; getrusage's would include that of who started it."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from torchtowers.export.archive import build_archive
+from torchtowers.export.signing import generate_key
 from torchtowers.handlers.signature import sha256_of
 
 TORCHTOWERS = Path(sys.executable).with_name("torchtowers")
@@ -31,32 +33,58 @@ now = time.time
 time.time = lambda: now() + float(sys.argv[1])
 os.umask(int(sys.argv[2], 8))
 from torchtowers.cli.main import main
-sys.exit(main(["archive", "build", "copy", "--name", "tiny-onnx", "--export-path", "store"]))
+form, sign = sys.argv[3], sys.argv[4]
+options = ["--name", "tiny-onnx", "--export-path", "store", "--archive-format", form, "--sign", sign]
+sys.exit(main(["archive", "build", "copy", *options]))
 """
 
 
+@pytest.mark.parametrize("form", ["default", "tgz", "no-archive"])
 @pytest.mark.parametrize(
     ("later", "umask", "zone"),
     [("86400", "077", "Pacific/Kiritimati"), ("-31536000", "000", "America/St_Johns")],
 )
+@pytest.mark.parametrize("epoch", [None, "1700000001"])
 def test_same_inputs_give_the_same_bytes_on_another_day_in_another_folder_under_another_umask_and_timezone(
-    archives: Path, artifact: Path, tmp_path: Path, later: str, umask: str, zone: str
+    artifact: Path,
+    tmp_path: Path,
+    later: str,
+    umask: str,
+    zone: str,
+    form: str,
+    epoch: str | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    if epoch is not None:
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
+    generate_key(tmp_path / "key")
+    here = tmp_path / "here"
+    build_archive(artifact, name="tiny-onnx", export_path=here, archive_format=form, sign=tmp_path / "key")
     copy = Path(shutil.copytree(artifact, tmp_path / "copy"))
     for position, path in enumerate(sorted(copy.rglob("*"), reverse=True)):
         if path.is_file():
             path.chmod(0o600)
         os.utime(path, (10**9 + position, 10**9 + position))
+    surroundings = {"TZ": zone, "PYTHONHASHSEED": later.strip("-"), "LC_ALL": "C", "HOME": str(tmp_path)}
+    if epoch is not None:
+        surroundings["SOURCE_DATE_EPOCH"] = epoch
     subprocess.run(
-        [sys.executable, "-c", _ELSEWHERE, later, umask],
+        [sys.executable, "-c", _ELSEWHERE, later, umask, form, str(tmp_path / "key")],
         cwd=tmp_path,
-        env=environment(TZ=zone, PYTHONHASHSEED=later.strip("-"), LC_ALL="C", HOME=str(tmp_path)),
+        env=environment(**surroundings),
         check=True,
         capture_output=True,
     )
-    built = tmp_path / "store" / "tiny-onnx.mar"
-    assert built.read_bytes() == (archives / "tiny-onnx.mar").read_bytes()
-    assert built.stat().st_mode & 0o777 == 0o644
+    built = {path.relative_to(tmp_path / "store"): path for path in (tmp_path / "store").rglob("*")}
+    expected = {path.relative_to(here): path for path in here.rglob("*")}
+    assert built.keys() == expected.keys()
+    assert len(built) > 1
+    for name, path in built.items():
+        if path.is_file():
+            assert path.read_bytes() == expected[name].read_bytes()
+        assert path.stat().st_mode == expected[name].stat().st_mode
+        assert path.stat().st_mode & 0o777 == (0o644 if path.is_file() else 0o755)
 
 
 def assert_one_clear_line(result: "subprocess.CompletedProcess[str]", store: Path, reason: str) -> None:

@@ -63,6 +63,22 @@ def test_what_torchserve_would_only_warn_of_is_refused(name: str, value: object)
         ServingConfig(**wrong)
 
 
+def test_gpus_are_named_as_torchserve_takes_them() -> None:
+    content = yaml.safe_load(ServingConfig(device="gpu", device_ids=(0, 2)).to_yaml())
+    assert content["deviceIds"] == [0, 2]
+
+
+@pytest.mark.parametrize("ids", [(-1,), (0, 0), (True,), ("0",), (1.0,)])
+def test_gpus_that_torchserve_would_pass_over_are_refused(ids: Any) -> None:
+    with pytest.raises(ExportError, match="device_ids: expected different integers of at least 0, got"):
+        ServingConfig(device="gpu", device_ids=ids)
+
+
+def test_gpus_on_a_cpu_are_refused() -> None:
+    with pytest.raises(ExportError, match=r"device_ids: \(0,\) are of GPUs, and device is cpu; choose gpu"):
+        ServingConfig(device_ids=(0,))
+
+
 def test_unknown_device_is_refused() -> None:
     with pytest.raises(ExportError, match="device: expected cpu or gpu, got 'cuda'"):
         ServingConfig(device="cuda")  # type: ignore[arg-type]
