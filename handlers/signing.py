@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import importlib
 import json
 import re
 from collections.abc import Mapping
@@ -132,9 +133,11 @@ def _parse(document: bytes) -> dict[str, Any]:
 
 
 def _cryptography() -> tuple[Any, Any]:
+    # Not by a statement: a worker's environment has it only where signatures are checked.
+    primitives = "cryptography.hazmat.primitives"
     try:
-        from cryptography.hazmat.primitives import serialization
-        from cryptography.hazmat.primitives.asymmetric import ed25519
+        serialization = importlib.import_module(f"{primitives}.serialization")
+        ed25519 = importlib.import_module(f"{primitives}.asymmetric.ed25519")
     except ImportError as error:
         raise RuntimeUnavailableError(
             f"a public key is configured and checking signatures needs cryptography ({error}): "

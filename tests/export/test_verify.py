@@ -193,7 +193,7 @@ def test_a_worker_wants_the_configured_key(
 def test_a_worker_without_the_library_refuses_rather_than_trusts(
     signed: Path, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives", None)
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.serialization", None)
     folder = unpacked(signed, tmp_path / "model")
     load(folder)
     monkeypatch.setenv(PUBLIC_KEY, str(keys / "release.pub"))
