@@ -35,7 +35,7 @@ def test_signature_tells_what_a_row_has_once_and_what_each_candidate_has(ranking
     ]
     assert set(signature.candidate.lookup) == {"title", "genres", "year", "fans"}
     files = {p.relative_to(ranking_artifact).as_posix() for p in ranking_artifact.rglob("*") if p.is_file()}
-    assert set(signature.files) == files - {"signature.json"}
+    assert set(signature.files) == files - {"signature.json", "model-config.yaml"}
 
 
 def test_answers_are_the_trained_models(ranking_trained: Trained, ranking_artifact: Path) -> None:
