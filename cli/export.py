@@ -1,14 +1,19 @@
-"""torchtowers export: from a run to a verified artifact."""
+"""torchtowers export: from a run to a verified artifact, and an artifact verified again."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torchtowers.cli.console import add_command, log, print_json, print_table
 
+if TYPE_CHECKING:
+    from torchtowers.export.comparison import Comparison
+
 _EXAMPLES = """
 torchtowers export runs/movielens --out artifacts/movielens
-torchtowers export runs/movielens --out artifacts/movielens --format onnx
+torchtowers export runs/movielens --out artifacts/movielens --format onnx --fused
+torchtowers export verify artifacts/movielens
 """
 
 
@@ -20,13 +25,24 @@ def add(commands: Any) -> None:
         "export a run's towers and index, and verify them against the trained model",
         _EXAMPLES,
     )
-    parser.add_argument("directory", type=Path, metavar="RUN", help="the run directory")
-    parser.add_argument("--out", type=Path, required=True, help="the artifact directory")
+    parser.add_argument(
+        "directory",
+        type=Path,
+        nargs="+",
+        metavar="RUN",
+        help="the run directory; or the word verify and an artifact directory",
+    )
+    parser.add_argument("--out", type=Path, help="the artifact directory")
     parser.add_argument(
         "--format",
         action="append",
-        choices=("torchscript", "onnx"),
-        help="may be given several times; by default both",
+        choices=("torchscript", "onnx", "pt2"),
+        help="may be given several times; by default torchscript and onnx",
+    )
+    parser.add_argument(
+        "--fused",
+        action="store_true",
+        help="also one file a format that takes raw values and gives ids and scores",
     )
     parser.add_argument(
         "--no-lookup",
@@ -34,24 +50,56 @@ def add(commands: Any) -> None:
         help="keep no known users' features in the artifact; what a request leaves out is then missing",
     )
     parser.add_argument("--json", action="store_true", help="print the comparisons for machines")
-    parser.set_defaults(run=_export)
+    parser.set_defaults(run=_run)
 
 
-def _export(arguments: argparse.Namespace) -> int:
+def _run(arguments: argparse.Namespace) -> int:
+    from torchtowers.export.errors import ExportError, VerificationError
+
+    words = arguments.directory
+    is_verify = len(words) == 2 and str(words[0]) == "verify"
+    if not is_verify and (len(words) != 1 or arguments.out is None):
+        raise ExportError(
+            "expected torchtowers export RUN --out ARTIFACT, or torchtowers export verify ARTIFACT; "
+            f"got {' '.join(map(str, words))}{'' if arguments.out else ' without --out'}"
+        )
+    try:
+        comparisons = _verify(words[1]) if is_verify else _export(arguments, words[0])
+    except VerificationError as error:
+        _print(error.comparisons, as_json=arguments.json)
+        raise
+    _print(comparisons, as_json=arguments.json)
+    log(
+        f"{words[1]} answers as the trained model did"
+        if is_verify
+        else f"{arguments.out} is exported and equal to the trained model"
+    )
+    return 0
+
+
+def _verify(folder: Path) -> Sequence["Comparison"]:
+    from torchtowers.export.verification import verify_artifact
+
+    return verify_artifact(folder)
+
+
+def _export(arguments: argparse.Namespace, run: Path) -> Sequence["Comparison"]:
     from torchtowers.export.artifact import export_artifact
     from torchtowers.models.experiment import open_run
 
-    comparisons = export_artifact(
-        open_run(arguments.directory, log=log),
+    return export_artifact(
+        open_run(run, log=log),
         arguments.out,
         arguments.format or ("torchscript", "onnx"),
+        fused=arguments.fused,
         lookup=not arguments.no_lookup,
         log=log,
     )
-    if arguments.json:
+
+
+def _print(comparisons: Sequence["Comparison"], *, as_json: bool) -> None:
+    if as_json:
         print_json([vars(comparison) for comparison in comparisons])
-    else:
+    elif comparisons:
         rows = [[c.runtime, c.compared, str(c.batch), f"{c.difference:.1e}"] for c in comparisons]
         print_table(["runtime", "compared", "batch", "largest difference"], rows)
-    log(f"{arguments.out} is exported and equal to the trained model")
-    return 0

@@ -8,7 +8,8 @@ from torchtowers.export.model_config import ServingConfig
 
 if TYPE_CHECKING:
     from torchtowers.export.artifact import export_artifact
-    from torchtowers.export.verification import Comparison
+    from torchtowers.export.comparison import Comparison
+    from torchtowers.export.verification import verify_artifact
 
 __all__ = [
     "Comparison",
@@ -17,6 +18,7 @@ __all__ = [
     "VerificationError",
     "build_archive",
     "export_artifact",
+    "verify_artifact",
 ]
 
 
@@ -26,8 +28,12 @@ def __getattr__(name: str) -> Any:
         from torchtowers.export.artifact import export_artifact
 
         return export_artifact
+    if name == "verify_artifact":
+        from torchtowers.export.verification import verify_artifact
+
+        return verify_artifact
     if name == "Comparison":
-        from torchtowers.export.verification import Comparison
+        from torchtowers.export.comparison import Comparison
 
         return Comparison
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from torchtowers.data.folders import is_empty_folder, replaced_folder
 from torchtowers.export.bill import write_bills
-from torchtowers.export.errors import ExportError
-from torchtowers.export.formats import FORMATS
+from torchtowers.export.comparison import TOLERANCE, Comparison
+from torchtowers.export.errors import ExportError, VerificationError
+from torchtowers.export.expected import expected_ranking, expected_retrieval, write_expected
+from torchtowers.export.formats import FORMATS, FUSED_FORMATS, export_fused
 from torchtowers.export.ranking_artifact import write_ranking
-from torchtowers.export.ranking_verification import verify_ranking
 from torchtowers.export.retrieval_artifact import write_retrieval
 from torchtowers.export.vendored import CONFIG, write_vendored
-from torchtowers.export.verification import TOLERANCE, Comparison, verify
+from torchtowers.export.verification import verify
 from torchtowers.handlers.signature import FILE_NAME, sha256_of
 from torchtowers.models.experiment import Trained
 from torchtowers.models.ranker import Ranker
@@ -27,6 +28,7 @@ def export_artifact(
     out: str | Path,
     formats: Sequence[str] = ("torchscript", "onnx"),
     *,
+    fused: bool = False,
     lookup: bool = True,
     log: Callable[[str], None] = lambda _: None,
 ) -> list[Comparison]:
@@ -36,6 +38,8 @@ def export_artifact(
         trained: A run with its data and model.
         out: The artifact directory.
         formats: Of `FORMATS`.
+        fused: Whether also one file is written for each format that can hold it, of all from raw values to
+            ids and scores.
         lookup: Whether known users' features are kept in the artifact, and for a ranking model known items',
             so that their id alone is enough.
         log: Told what is done, a line each.
@@ -50,33 +54,56 @@ def export_artifact(
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
         raise ExportError(f"unknown format {', '.join(unknown) or 'none'}; known: {', '.join(FORMATS)}")
+    if fused and not set(formats) & set(FUSED_FORMATS):
+        raise ExportError(
+            f"a fused file is of format {' or '.join(FUSED_FORMATS)}: add one of them to --format"
+        )
     target = Path(out)
     try:
         if target.exists() and not (target / FILE_NAME).exists() and not is_empty_folder(target):
             raise ExportError(f"{out} is in the way and is no artifact: choose another --out or remove it")
         with replaced_folder(target) as part:
-            comparisons = _write(trained, part, list(dict.fromkeys(formats)), lookup=lookup, log=log)
+            comparisons = _write(
+                trained, part, list(dict.fromkeys(formats)), fused=fused, lookup=lookup, log=log
+            )
     except OSError as error:
         raise ExportError(f"{out} can't be written: {error.strerror or error}") from error
     return comparisons
 
 
 def _write(
-    trained: Trained, folder: Path, formats: Sequence[str], *, lookup: bool, log: Callable[[str], None]
+    trained: Trained,
+    folder: Path,
+    formats: Sequence[str],
+    *,
+    fused: bool,
+    lookup: bool,
+    log: Callable[[str], None],
 ) -> list[Comparison]:
     is_ranking = isinstance(trained.model, Ranker)
     write = write_ranking if is_ranking else write_retrieval
     signature = write(trained, folder, formats, lookup=lookup, log=log)
+    if is_ranking:
+        expected = expected_ranking(trained.model, trained.dataset, lookup=lookup)
+    else:
+        expected = expected_retrieval(as_retrieval_model(trained.model), trained.dataset, lookup=lookup)
+    write_expected(folder, expected)
     write_vendored(folder, signature.kind)
     write_bills(folder, signature, log=log)
     signature = replace(signature, files=_hashes(folder))
+    if fused:
+        log("exporting the fused files")
+        files = {
+            name: export_fused(name, trained, folder, signature) for name in formats if name in FUSED_FORMATS
+        }
+        signature = replace(signature, fused=files, files=_hashes(folder))
     # Verification reads the signature back, as serving will.
     signature.write(folder)
     log("verifying every file against the trained model")
-    if is_ranking:
-        comparisons = verify_ranking(folder, trained.model, trained.dataset)
-    else:
-        comparisons = verify(folder, as_retrieval_model(trained.model), trained.dataset)
+    try:
+        comparisons = verify(folder, trained)
+    except VerificationError as error:
+        raise VerificationError(f"{error}; nothing was exported", error.comparisons) from error
     report = _write_report(folder, comparisons)
     replace(signature, files={**signature.files, report.name: sha256_of(report)}).write(folder)
     return comparisons

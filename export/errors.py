@@ -5,7 +5,13 @@ TowersError
     └── VerificationError    an artifact does not answer as the trained model does
 """
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from torchtowers.handlers.errors import TowersError
+
+if TYPE_CHECKING:
+    from torchtowers.export.comparison import Comparison
 
 __all__ = ["ExportError", "VerificationError"]
 
@@ -15,7 +21,16 @@ class ExportError(TowersError):
 
 
 class VerificationError(ExportError):
-    """An exported tower differs from the trained one by more than the tolerance, or stored values differ."""
+    """An exported tower differs from the trained one by more than the tolerance, or stored values differ.
+
+    Args:
+        message: What differs.
+        comparisons: All that were made.
+    """
 
     # Not the caller's mistake: a check that failed.
     exit_code = 1
+
+    def __init__(self, message: str, comparisons: Sequence["Comparison"] = ()) -> None:
+        super().__init__(message)
+        self.comparisons = tuple(comparisons)

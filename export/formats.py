@@ -5,14 +5,26 @@ from pathlib import Path
 
 from torch import nn
 
+from torchtowers.export.fused_onnx import export_fused_onnx
+from torchtowers.export.fused_ranking import FusedRanking
+from torchtowers.export.fused_retrieval import FusedRetrieval
+from torchtowers.export.fused_torchscript import export_fused_torchscript
 from torchtowers.export.onnx import export_onnx
+from torchtowers.export.pt2 import export_pt2
 from torchtowers.export.torchscript import export_torchscript
+from torchtowers.handlers.candidate_ranker import CandidateRanker
 from torchtowers.handlers.encoders import Encoder
+from torchtowers.handlers.recommender import Recommender
+from torchtowers.handlers.signature import Signature
+from torchtowers.models.experiment import Trained
+from torchtowers.models.retrieval_model import as_retrieval_model
 
-__all__ = ["FORMATS", "export_module"]
+__all__ = ["FORMATS", "FUSED_FORMATS", "export_fused", "export_module"]
 
 # With the ends of the files' names.
-FORMATS = {"torchscript": "pt", "onnx": "onnx"}
+FORMATS = {"torchscript": "pt", "onnx": "onnx", "pt2": "pt2"}
+# Those that a fused file can have.
+FUSED_FORMATS = ("torchscript", "onnx")
 
 
 def export_module(name: str, module: nn.Module, encoders: Mapping[str, Encoder], path: Path) -> None:
@@ -29,5 +41,33 @@ def export_module(name: str, module: nn.Module, encoders: Mapping[str, Encoder],
     """
     if name == "onnx":
         export_onnx(module, encoders, path)
+    elif name == "pt2":
+        export_pt2(module, encoders, path)
     else:
         export_torchscript(module, path)
+
+
+def export_fused(name: str, trained: Trained, folder: Path, signature: Signature) -> str:
+    """Write a fused file beside what is in an artifact already, and give its name.
+
+    Args:
+        name: Of `FUSED_FORMATS`.
+        trained: The run.
+        folder: The artifact, whose encoders, known users and items, and index are taken.
+        signature: Its signature.
+
+    Raises:
+        ExportError: No operator of a graph can do what an encoder does.
+    """
+    runtime = next(iter(signature.towers))
+    module: FusedRanking | FusedRetrieval
+    if signature.kind == "ranking":
+        ranker = CandidateRanker.load(folder, runtime=runtime, signature=signature)
+        module = FusedRanking(ranker, trained.model)
+    else:
+        recommender = Recommender.load(folder, runtime=runtime, signature=signature)
+        module = FusedRetrieval(recommender, as_retrieval_model(trained.model).query_tower)
+    file = f"fused.{FORMATS[name]}"
+    write = export_fused_onnx if name == "onnx" else export_fused_torchscript
+    write(module.eval(), folder / file)
+    return file

@@ -13,7 +13,16 @@ from torch import Tensor, nn
 from torchtowers.export.errors import ExportError
 from torchtowers.handlers.encoders import Encoder, TensorSpec, tensor_names
 
-__all__ = ["OPSET", "export_onnx"]
+__all__ = [
+    "OPSET",
+    "Positional",
+    "check_size",
+    "examples_of",
+    "export_onnx",
+    "import_onnx",
+    "name_ends",
+    "onnx_model",
+]
 
 OPSET = 18
 
@@ -22,7 +31,7 @@ _OUTPUT = "embeddings"
 _LARGEST = 2**31
 
 
-class _Positional(nn.Module):
+class Positional(nn.Module):
     """A tower that takes its features one by one, since an ONNX graph has no mappings."""
 
     def __init__(self, tower: nn.Module, names: tuple[str, ...]) -> None:
@@ -31,6 +40,7 @@ class _Positional(nn.Module):
         self.names = names
 
     def forward(self, *features: Tensor) -> Tensor:
+        """Give what the tower gives."""
         embeddings: Tensor = self.tower(dict(zip(self.names, features, strict=True)))
         return embeddings
 
@@ -53,6 +63,21 @@ def export_onnx(tower: nn.Module, encoders: Mapping[str, Encoder], path: Path) -
         raise ExportError("the tower is in training mode: call eval() before it is exported")
     if _OUTPUT in encoders:
         raise ExportError(f"a feature can't be called {_OUTPUT} in ONNX, as the output is: rename the column")
+    onnx = import_onnx()
+    check_size(tower)
+    names = tensor_names(encoders)
+    model = onnx_model(Positional(tower, tuple(names)), *examples_of(encoders))
+    name_ends(model.graph, names, [_OUTPUT])
+    onnx.checker.check_model(model)
+    onnx.save_model(model, path)
+
+
+def import_onnx() -> Any:
+    """Import onnx, if all is there that exporting to ONNX needs.
+
+    Raises:
+        ExportError: onnx or onnxscript is not installed.
+    """
     try:
         import onnx
         import onnxscript  # noqa: F401
@@ -60,12 +85,25 @@ def export_onnx(tower: nn.Module, encoders: Mapping[str, Encoder], path: Path) -
         raise ExportError(
             f"exporting to ONNX needs onnx and onnxscript ({error}): pip install 'torchtowers[onnx]'"
         ) from error
-    size = sum(parameter.nbytes for parameter in tower.parameters())
+    return onnx
+
+
+def check_size(module: nn.Module) -> None:
+    """Refuse a module that one ONNX file can't hold.
+
+    Raises:
+        ExportError: It is too large.
+    """
+    size = sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
     if size >= _LARGEST:
         raise ExportError(
             f"the tower has {size:,} bytes of parameters, an ONNX file holds less than {_LARGEST:,}: "
             "export it with --format torchscript, or with smaller embeddings"
         )
+
+
+def examples_of(encoders: Mapping[str, Encoder]) -> tuple[list[Tensor], list[dict[int, Any]]]:
+    """Give an example of each tensor, and its dynamic dimensions, as `torch.export` wants them."""
     batch = torch.export.Dim("batch")
     examples: list[Tensor] = []
     shapes: list[dict[int, Any]] = []
@@ -74,10 +112,23 @@ def export_onnx(tower: nn.Module, encoders: Mapping[str, Encoder], path: Path) -
         for spec in encoder.tensors:
             examples.append(_example(spec))
             shapes.append({0: batch, 1: length} if spec.is_ragged else {0: batch})
-    names = tensor_names(encoders)
+    return examples, shapes
+
+
+def onnx_model(module: nn.Module, examples: Sequence[Tensor], shapes: Sequence[dict[int, Any]]) -> Any:
+    """Give the ONNX model of a module that takes its tensors by position.
+
+    Args:
+        module: Of one output.
+        examples: A tensor for each input.
+        shapes: Their dynamic dimensions.
+
+    Raises:
+        ExportError: torch gave none.
+    """
     with _quiet():
         program = torch.onnx.export(
-            _Positional(tower, tuple(names)).eval(),
+            module.eval(),
             tuple(examples),
             dynamo=True,
             opset_version=OPSET,
@@ -85,12 +136,10 @@ def export_onnx(tower: nn.Module, encoders: Mapping[str, Encoder], path: Path) -
             verbose=False,
         )
     if program is None:
-        raise ExportError("torch gave no ONNX program for the tower")
+        raise ExportError("torch gave no ONNX program for the model")
     model = program.model_proto
     _drop_source_places(model)
-    _name_ends(model.graph, names)
-    onnx.checker.check_model(model)
-    onnx.save_model(model, path)
+    return model
 
 
 def _example(spec: TensorSpec) -> Tensor:
@@ -114,13 +163,15 @@ def _drop_source_places(model: Any) -> None:
         holder.ClearField("metadata_props")
 
 
-def _name_ends(graph: Any, tensors: Sequence[str]) -> None:
-    """Call the inputs by their tensors; a value inside that has such a name by chance gets another one."""
-    names = {value.name: tensor for value, tensor in zip(graph.input, tensors, strict=True)}
-    names[graph.output[0].name] = _OUTPUT
+def name_ends(
+    graph: Any, inputs: Sequence[str], outputs: Sequence[str], reserved: Sequence[str] = ()
+) -> None:
+    """Name inputs and outputs; a value inside that has such a name by chance gets another one."""
+    names = {value.name: name for value, name in zip(graph.input, inputs, strict=True)}
+    names.update({value.name: name for value, name in zip(graph.output, outputs, strict=True)})
     inside = {tensor.name for tensor in graph.initializer}
     inside.update(name for node in graph.node for name in node.output)
-    taken = {*tensors, _OUTPUT}
+    taken = {*inputs, *outputs, *reserved}
     for name in sorted(inside - names.keys()):
         new = name
         while new in taken:

@@ -1,7 +1,8 @@
 """What verification asks a model and its exported files: every kind of value, in reproducible order."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +24,29 @@ from torchtowers.handlers.encoders import (
 )
 from torchtowers.handlers.request import Row
 
-__all__ = ["encode_for_training", "random_inputs", "raw_rows"]
+__all__ = ["Entities", "encode_for_training", "random_inputs", "raw_rows", "retrieval_rows"]
+
+# Items that a compared answer holds: the whole of a small catalogue, and of a large one no gigabytes of JSON.
+_MOST_ITEMS = 1000
+_MOST_IN_ALL = 64_000
 
 _UNKNOWN_TOKEN = "\N{WHITE QUESTION MARK ORNAMENT} no such token"
+
+
+class Entities(Protocol):
+    """Users or items: those of the data, or those of an artifact."""
+
+    @property
+    def key(self) -> str:
+        """The field of their ids."""
+
+    @property
+    def tokens(self) -> Sequence[str]:
+        """The ids that are known."""
+
+    @property
+    def encoders(self) -> Mapping[str, Encoder]:
+        """By feature."""
 
 
 def random_inputs(
@@ -63,7 +84,7 @@ def random_inputs(
     return inputs
 
 
-def raw_rows(table: EntityTable, batch: int, k: int) -> list[Row]:
+def raw_rows(table: Entities, batch: int, k: int) -> list[Row]:
     """Give rows as requests have them: known entities by id alone, unknown ones, missing and unknown values.
 
     Args:
@@ -74,13 +95,33 @@ def raw_rows(table: EntityTable, batch: int, k: int) -> list[Row]:
     rows = []
     for position in range(batch):
         kind, turn = position % 4, position // 4
-        known = table.tokens[position * len(table) // batch]
+        known = table.tokens[position * len(table.tokens) // batch]
         features: dict[str, object] = {table.key: known if kind in (0, 2) else _UNKNOWN_TOKEN}
         for phase, (name, encoder) in enumerate(table.encoders.items()):
             sent = kind == 1 or (kind in (2, 3) and (phase + turn) % 2 == 0)
             if name != table.key and sent:
                 features[name] = _raw_value(encoder, turn + phase)
         rows.append(Row(features, k=k))
+    return rows
+
+
+def retrieval_rows(users: Entities, items: Sequence[str], batch: int, *, has_history: bool) -> list[Row]:
+    """Give rows of `raw_rows` that ask for the whole catalogue or much of it, and exclude items in turn.
+
+    Args:
+        users: The users.
+        items: The catalogue's ids.
+        batch: Rows.
+        has_history: Whether a history can be excluded.
+    """
+    k = max(1, min(len(items), _MOST_ITEMS, _MOST_IN_ALL // batch))
+    rows = []
+    for position, row in enumerate(raw_rows(users, batch, k)):
+        excluded = [items[(position * 7 + place) % len(items)] for place in range(position % 4)]
+        without = has_history and position % 3 == 1
+        if excluded:
+            excluded.append(_UNKNOWN_TOKEN)
+        rows.append(replace(row, exclude=tuple(excluded), exclude_history=without))
     return rows
 
 

@@ -1,37 +1,47 @@
 """What verification asks a ranking model: users and candidates, known, unknown, or given by features."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from torchtowers.data.dataset import Dataset
-from torchtowers.export.questions import encode_for_training, raw_rows
+from torchtowers.export.questions import Entities, encode_for_training, raw_rows
 from torchtowers.export.tower_inputs import ranking_query
 from torchtowers.handlers.request import Row
 
-__all__ = ["body_of", "encode_pairs", "ranking_rows"]
+__all__ = ["body_of", "encode_pairs", "fused_rows", "ranking_rows"]
 
 # Candidates of the rows in turn: a list of one, and such as span more than one batch of the model's.
 _COUNTS = (3, 1, 11, 64)
 
 
-def ranking_rows(dataset: Dataset, batch: int) -> list[tuple[Row, list[Row]]]:
+def ranking_rows(query: Entities, items: Entities, batch: int) -> list[tuple[Row, list[Row]]]:
     """Give queries as requests have them, each with its candidates.
 
     Args:
-        dataset: Tells users and items and their features.
+        query: What a row has once.
+        items: What each candidate has.
         batch: Queries.
     """
-    queries = raw_rows(ranking_query(dataset), batch, 1)
-    candidates = raw_rows(dataset.items, sum(_COUNTS[row % len(_COUNTS)] for row in range(batch)), 1)
+    queries = raw_rows(query, batch, 1)
+    candidates = raw_rows(items, sum(_COUNTS[place % len(_COUNTS)] for place in range(batch)), 1)
     rows = []
-    for position, query in enumerate(queries):
+    for position, row in enumerate(queries):
         count = _COUNTS[position % len(_COUNTS)]
-        rows.append((query, candidates[:count]))
+        rows.append((row, candidates[:count]))
         candidates = candidates[count:]
     return rows
+
+
+def fused_rows(rows: Sequence[tuple[Row, Sequence[Row]]], key: str) -> list[tuple[Row, list[Row]]]:
+    """Give the rows with their candidates by ids alone, as a fused file takes them."""
+    return [
+        (query, [replace(candidate, features={key: candidate.features[key]}) for candidate in candidates])
+        for query, candidates in rows
+    ]
 
 
 def body_of(rows: Sequence[tuple[Row, Sequence[Row]]], key: str) -> dict[str, Any]:

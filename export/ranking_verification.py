@@ -1,72 +1,97 @@
-"""An exported ranking model against the one that was trained: the same inputs give the same scores."""
+"""An exported ranking model against the one that was trained: scores, answers, and the fused files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
+from numpy.typing import NDArray
 
-from torchtowers.data.dataset import Dataset
-from torchtowers.export.errors import VerificationError
-from torchtowers.export.ranking_questions import body_of, encode_pairs, ranking_rows
-from torchtowers.export.stored import check_inputs
-from torchtowers.export.tower_inputs import ranking_query
-from torchtowers.export.verification import (
-    BATCH_SIZES,
-    Comparison,
-    check_worst,
-    compare_module,
-    difference_of,
-)
+from torchtowers.export.comparison import BATCH_SIZES, Comparison, check_worst, difference_of
+from torchtowers.export.expected import Arrays, same_question
+from torchtowers.export.ranking_questions import body_of, fused_rows, ranking_rows
+from torchtowers.export.retrieval_verification import compare_module
 from torchtowers.handlers.candidate_ranker import CandidateRanker
+from torchtowers.handlers.fused import fused_inputs, load_fused, string_lists
+from torchtowers.handlers.limits import Limits
+from torchtowers.handlers.request import Row
 from torchtowers.handlers.signature import Signature
-from torchtowers.models.batch_tensors import to_tensors
 
-__all__ = ["verify_ranking"]
+__all__ = ["compare_ranking", "ranking_inputs"]
+
+# Verification asks for more at once than a server need answer.
+_LIMITS = Limits(max_rows=1 << 20, max_scores=1 << 30, max_answer_bytes=1 << 30)
 
 
-def verify_ranking(folder: Path, model: nn.Module, dataset: Dataset) -> list[Comparison]:
-    """Compare all that an artifact stores, every file, and each runtime's answers with the eager model.
+def compare_ranking(folder: Path, signature: Signature, expected: Arrays) -> list[Comparison]:
+    """Compare every file, each runtime's answers, and the fused files.
 
     Args:
-        folder: The artifact with its signature.
-        model: The trained model.
-        dataset: Its data.
+        folder: The artifact.
+        signature: Its signature.
+        expected: The trained model's answers.
 
     Raises:
-        VerificationError: Something stored differs, or a score differs by more than `TOLERANCE`; the worst
-            is named.
+        VerificationError: The answers are to other questions, or a score is not finite.
         ArtifactError: The artifact can't be read.
     """
-    model.eval()
-    signature = Signature.read(folder)
-    if signature.candidate is None:
-        raise VerificationError("the artifact has no candidate inputs; nothing was exported")
-    check_inputs(folder, signature.query, ranking_query(dataset), dataset)
-    check_inputs(folder, signature.candidate, dataset.items, dataset)
     comparisons: list[Comparison] = []
     for runtime, files in signature.towers.items():
-        comparisons += compare_module(runtime, "scores", folder / files["ranker"], model, dataset.encoders)
+        ranker = CandidateRanker.load(folder, runtime=runtime, signature=signature, limits=_LIMITS)
+        encoders = {**ranker.query.encoders, **ranker.item.encoders}
+        comparisons += compare_module(runtime, "scores", folder / files["ranker"], encoders, expected)
         # A score that is no number is an error of the file's, before it is one of an answer.
         check_worst(comparisons)
-        ranker = CandidateRanker.load(folder, runtime=runtime, signature=signature)
-        comparisons += _compare_answers(runtime, ranker, model, dataset)
-    check_worst(comparisons)
+        comparisons += _compare_answers(runtime, ranker, expected)
+    for runtime, file in signature.fused.items():
+        ranker = CandidateRanker.load(folder, runtime=next(iter(signature.towers)), signature=signature)
+        comparisons += _compare_fused(runtime, folder / file, ranker, expected)
     return comparisons
 
 
-def _compare_answers(
-    runtime: str, ranker: CandidateRanker, model: nn.Module, dataset: Dataset
-) -> Iterator[Comparison]:
-    lookup = bool(ranker.item.spec.lookup or ranker.query.spec.lookup)
+def ranking_inputs(
+    ranker: CandidateRanker, rows: Sequence[tuple[Row, Sequence[Row]]]
+) -> dict[str, NDArray[Any]]:
+    """Give what a fused file takes for rows and their candidates."""
+    key = ranker.item.key
+    inputs = fused_inputs(ranker.query, [query for query, _ in rows])
+    inputs["candidates"] = string_lists([[item.features[key] for item in items] for _, items in rows])
+    return inputs
+
+
+def _compare_answers(runtime: str, ranker: CandidateRanker, expected: Arrays) -> Iterator[Comparison]:
+    key = ranker.item.key
     for batch in BATCH_SIZES:
-        rows = ranking_rows(dataset, batch)
-        answer = ranker.rank(body_of(rows, dataset.items.key))
-        with torch.inference_mode():
-            expected = model(to_tensors(encode_pairs(dataset, rows, lookup=lookup))).numpy()
+        rows = ranking_rows(ranker.query, ranker.item, batch)
+        answer = ranker.rank(body_of(rows, key))
         items = [item for row in answer["predictions"] for item in row["items"]]
-        asked = [row.features[dataset.items.key] for _, candidates in rows for row in candidates]
         scores = np.array([score for row in answer["predictions"] for score in row["scores"]], np.float32)
-        difference = difference_of(scores, expected) if items == asked else float("inf")
-        yield Comparison(runtime, "answers", batch, difference)
+        yield _comparison(runtime, "answers", batch, rows, items, scores, expected, key)
+
+
+def _compare_fused(
+    runtime: str, path: Path, ranker: CandidateRanker, expected: Arrays
+) -> Iterator[Comparison]:
+    key, model = ranker.item.key, load_fused(runtime, path)
+    for batch in BATCH_SIZES:
+        rows = fused_rows(ranking_rows(ranker.query, ranker.item, batch), key)
+        answers = model(ranking_inputs(ranker, rows))
+        items = [item for own, _ in answers for item in own]
+        scores = np.concatenate([own for _, own in answers])
+        yield _comparison(runtime, "fused", batch, rows, items, scores, expected, key)
+
+
+def _comparison(
+    runtime: str,
+    name: str,
+    batch: int,
+    rows: Sequence[tuple[Row, Sequence[Row]]],
+    items: Sequence[str],
+    scores: NDArray[np.float32],
+    expected: Arrays,
+    key: str,
+) -> Comparison:
+    answer = same_question(expected, f"{name}/{batch}", rows)
+    asked = [row.features[key] for _, candidates in rows for row in candidates]
+    difference = difference_of(scores, answer) if list(items) == asked else float("inf")
+    return Comparison(runtime, name, batch, difference)

@@ -117,4 +117,4 @@ def _check_strings(what: str, table: StringTable, values: Sequence[object]) -> N
 
 
 def _differs(what: str) -> VerificationError:
-    return VerificationError(f"{what} in the artifact differ from the data's; nothing was exported")
+    return VerificationError(f"{what} in the artifact differ from the data's")

@@ -11,7 +11,7 @@ from torch import nn
 from torchtowers.export.errors import ExportError
 from torchtowers.models.towers import PREFIX
 
-__all__ = ["export_torchscript"]
+__all__ = ["export_torchscript", "save_scripted"]
 
 _FIRST_DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -25,6 +25,19 @@ def export_torchscript(tower: nn.Module, path: Path) -> None:
 
     Raises:
         ExportError: The tower is in training mode, or a feature's name is beyond ASCII.
+    """
+    save_scripted(tower, path)
+
+
+def save_scripted(tower: nn.Module, path: Path) -> None:
+    """Script any module and save it.
+
+    Args:
+        tower: In evaluation mode.
+        path: The `.pt` file.
+
+    Raises:
+        ExportError: The module is in training mode, or a feature's name is beyond ASCII.
     """
     if tower.training:
         raise ExportError("the tower is in training mode: call eval() before it is exported")

@@ -8,7 +8,7 @@ from torchtowers.handlers.encoder import Floats, Indices, ListEncoder, TensorSpe
 from torchtowers.handlers.errors import FieldError
 from torchtowers.handlers.vocabulary import UNKNOWN, Vocabulary, token_of
 
-__all__ = ["TokenListEncoder", "WeightedListEncoder"]
+__all__ = ["TokenListEncoder", "WeightedListEncoder", "pairs_of"]
 
 # Larger ones overflow float32 where they are summed.
 _LARGEST_WEIGHT = 1e30
@@ -83,7 +83,7 @@ class WeightedListEncoder:
         """Encode `{token: weight}` or `[[token, weight], …]`; None is an empty list."""
         known = [
             (index, weight)
-            for token, weight in _pairs(value, field)
+            for token, weight in pairs_of(value, field)
             if (index := self.vocabulary.index(token)) != UNKNOWN
         ][-self.max_length :]
         return [index for index, _ in known], [weight for _, weight in known]
@@ -97,7 +97,12 @@ class WeightedListEncoder:
         return {"kind": self.kind, "max_length": self.max_length}
 
 
-def _pairs(value: object, field: str) -> list[tuple[str, float]]:
+def pairs_of(value: object, field: str) -> list[tuple[str, float]]:
+    """Give the tokens and weights of `{token: weight}` or `[[token, weight], …]`; None is an empty list.
+
+    Raises:
+        FieldError: It is neither, a token is none, or a weight is not finite or too large.
+    """
     if value is None:
         return []
     if isinstance(value, Mapping):

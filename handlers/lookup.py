@@ -29,25 +29,25 @@ class LookupColumn:
     """
 
     def __init__(self, values: NDArray[Any], offsets: NDArray[np.int64] | None) -> None:
-        self._values = values
-        self._offsets = offsets
+        self.values = values
+        self.offsets = offsets
 
     def __len__(self) -> int:
-        return len(self._values) if self._offsets is None else len(self._offsets) - 1
+        return len(self.values) if self.offsets is None else len(self.offsets) - 1
 
     def get(self, row: int) -> Part:
         """Give the encoded value of a known key by its row."""
-        if self._offsets is None:
-            value: Part = self._values[row].tolist()
+        if self.offsets is None:
+            value: Part = self.values[row].tolist()
             return value
-        listed: list[int] = self._values[self._offsets[row] : self._offsets[row + 1]].tolist()
+        listed: list[int] = self.values[self.offsets[row] : self.offsets[row + 1]].tolist()
         return listed
 
     def has_lengths_of(self, other: "LookupColumn") -> bool:
         """Say whether the rows' lists are as long as another column's."""
-        if self._offsets is None or other._offsets is None:
-            return self._offsets is other._offsets
-        return np.array_equal(self._offsets, other._offsets)
+        if self.offsets is None or other.offsets is None:
+            return self.offsets is other.offsets
+        return np.array_equal(self.offsets, other.offsets)
 
     @staticmethod
     def files(stem: str, *, is_list: bool) -> tuple[str, ...]:
@@ -56,7 +56,7 @@ class LookupColumn:
 
     def save(self, folder: Path, stem: str) -> None:
         """Write the column's files."""
-        arrays = (self._values,) if self._offsets is None else (self._values, self._offsets)
+        arrays = (self.values,) if self.offsets is None else (self.values, self.offsets)
         for name, array in zip(self.files(stem, is_list=len(arrays) == 2), arrays, strict=True):
             save_array(folder, name, array)
 
@@ -107,13 +107,13 @@ class FeatureLookup:
     """
 
     def __init__(self, columns: tuple[LookupColumn, ...]) -> None:
-        self._columns = columns
+        self.columns = columns
 
     def get(self, row: int) -> Encoded:
         """Give the encoded value of a known key by its row, as `encode_value` would."""
-        if len(self._columns) == 1:
-            return self._columns[0].get(row)
-        return tuple(column.get(row) for column in self._columns)
+        if len(self.columns) == 1:
+            return self.columns[0].get(row)
+        return tuple(column.get(row) for column in self.columns)
 
     @classmethod
     def load(cls, folder: Path, stem: str, encoder: Encoder, keys: int) -> "FeatureLookup":

@@ -14,11 +14,6 @@ from torchtowers.handlers.vocabulary import MISSING
 
 __all__ = ["BooleanEncoder", "BucketEncoder", "NumberEncoder", "VectorEncoder"]
 
-# A value that is further from the mean, in standard deviations, is taken for this one: a typing error in
-# one request must not drown all other features.
-_FURTHEST = 10.0
-_FURTHEST_ELEMENT = 10.0
-
 
 class BucketEncoder(IndexEncoder):
     """A number as the interval between ascending boundaries that it falls into.
@@ -74,6 +69,9 @@ class NumberEncoder(DenseEncoder):
     dtype: ClassVar[str] = "number"
     expected: ClassVar[str] = "a finite number"
     out_of_vocabulary: ClassVar[str] = "ten_deviations"
+    # A value that is further from the mean, in standard deviations, is taken for this one: a typing error in
+    # one request must not drown all other features.
+    furthest: ClassVar[float] = 10.0
 
     def __init__(self, transform: str, mean: float, deviation: float) -> None:
         if transform not in ("standardize", "log"):
@@ -104,7 +102,7 @@ class NumberEncoder(DenseEncoder):
         if self.transform == "log":
             known = log_of(known)
         # Compared before they are subtracted, since the largest floats' difference is infinite.
-        reach = _FURTHEST * self.deviation
+        reach = self.furthest * self.deviation
         bounded = np.clip(known, self.mean - reach, self.mean + reach)
         standardised = (bounded - self.mean) / self.deviation
         return np.stack([np.where(missing, 0.0, standardised), missing], axis=1).astype(np.float32)
@@ -160,6 +158,7 @@ class VectorEncoder(DenseEncoder):
     is_list: ClassVar[bool] = True
     expected: ClassVar[str] = "a list of finite numbers of the model's length"
     out_of_vocabulary: ClassVar[str] = "refused"
+    furthest: ClassVar[float] = 10.0
 
     def __init__(self, vector_width: int, scale: float = 1.0) -> None:
         self._width = check_positive("width", vector_width)
@@ -191,7 +190,7 @@ class VectorEncoder(DenseEncoder):
         """Encode float64 `[batch, width]` of finite numbers to float32 `[batch, width]`."""
         # A scale below 1 may take the largest floats beyond themselves; what is infinite is clipped too.
         with np.errstate(over="ignore"):
-            return np.clip(rows / self.scale, -_FURTHEST_ELEMENT, _FURTHEST_ELEMENT).astype(np.float32)
+            return np.clip(rows / self.scale, -self.furthest, self.furthest).astype(np.float32)
 
     def to_json(self) -> dict[str, Any]:
         """Describe the encoder for a signature."""

@@ -47,9 +47,9 @@ class QueryEncoder:
         self.encoders: dict[str, Encoder] = {
             feature.name: feature.load_encoder(folder) for feature in spec.features
         }
-        self._ids = TokenEncoder(Vocabulary.load(folder / spec.ids))
+        self.ids = TokenEncoder(Vocabulary.load(folder / spec.ids))
         # What a row may hold: the features, and the id, also where it is no feature.
-        self.fields: dict[str, Encoder] = {spec.key: self._ids, **self.encoders}
+        self.fields: dict[str, Encoder] = {spec.key: self.ids, **self.encoders}
         self._history = None if history is None else self._history_encoder(history)
         self._history_name = history
         reserved = [name for name in self.fields if name in RESERVED]
@@ -57,7 +57,17 @@ class QueryEncoder:
             raise SignatureError(
                 f"a query feature can't be called {reserved[0]}: that is a request's own word"
             )
-        self._lookup = {name: self._load_lookup(folder, name, stem) for name, stem in spec.lookup.items()}
+        self.lookup = {name: self._load_lookup(folder, name, stem) for name, stem in spec.lookup.items()}
+
+    @property
+    def key(self) -> str:
+        """The field of the ids."""
+        return self.spec.key
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """The ids that are known."""
+        return self.ids.vocabulary.tokens
 
     @property
     def history(self) -> TokenListEncoder | None:
@@ -74,13 +84,13 @@ class QueryEncoder:
         for feature in self.spec.features:
             if feature.required and given.get(feature.name) in (None, ""):
                 raise FieldError.missing(place + feature.name, self.encoders[feature.name].expected)
-        key = self._ids.encode_value(given.get(self.spec.key), place + self.spec.key) - FIRST_TOKEN
+        key = self.ids.encode_value(given.get(self.spec.key), place + self.spec.key) - FIRST_TOKEN
         inputs: dict[str, Encoded] = {}
         history: Sequence[Any] = ()
         for name, encoder in self.encoders.items():
             known = None
-            if key >= 0 and name not in given and name in self._lookup:
-                known = self._lookup[name].get(key)
+            if key >= 0 and name not in given and name in self.lookup:
+                known = self.lookup[name].get(key)
             if name == self._history_name and isinstance(encoder, TokenListEncoder):
                 history = known if isinstance(known, list) else encoder.indices(given.get(name), place + name)
                 inputs[name] = list(history[-encoder.max_length :])
@@ -107,4 +117,4 @@ class QueryEncoder:
         encoder = self.encoders.get(name)
         if encoder is None:
             raise SignatureError(f"the signature looks up {shorten(name)}, which is no query feature")
-        return FeatureLookup.load(folder, stem, encoder, keys=len(self._ids.vocabulary.tokens))
+        return FeatureLookup.load(folder, stem, encoder, keys=len(self.ids.vocabulary.tokens))

@@ -56,7 +56,7 @@ class Recommender:
         self.index = index
         self.columns = columns
         self.limits = limits
-        self._history_rows = self._rows_by_history_index()
+        self.history_rows = self._rows_by_history_index()
         self._try_tower()
 
     @classmethod
@@ -142,13 +142,14 @@ class Recommender:
         for begin in range(0, len(rows), step):
             block = rows[begin : begin + step]
             queries = self.tower(self.encoder.stack(block))
-            excluded = [self._excluded(row) for row in block]
+            excluded = [self.excluded(row) for row in block]
             yield from self.index.search(queries, [row.row.k for row in block], excluded)
 
-    def _excluded(self, row: EncodedRow) -> NDArray[np.int64]:
+    def excluded(self, row: EncodedRow) -> NDArray[np.int64]:
+        """Give the index's rows that a query must not get."""
         excluded = self.index.rows_of(row.row.exclude)
         if row.row.exclude_history and row.history:
-            known = self._history_rows[np.asarray(row.history)]
+            known = self.history_rows[np.asarray(row.history)]
             excluded = np.concatenate([excluded, known[known >= 0]])
         return excluded
 

@@ -1,5 +1,6 @@
 """A tower behind one call, whatever executes it. Only the chosen runtime's library is imported."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,9 +10,12 @@ from numpy.typing import NDArray
 
 from torchtowers.handlers.errors import ArtifactError, RuntimeUnavailableError
 
-__all__ = ["Tower", "load_tower"]
+__all__ = ["INPUTS", "Tower", "load_onnx", "load_torchscript", "load_tower"]
 
 Inputs = Mapping[str, NDArray[Any]]
+
+# Of a pt2 package, the entry of its metadata that names the inputs in their order, as JSON.
+INPUTS = "torchtowers.inputs"
 
 
 class Tower(Protocol):
@@ -44,20 +48,8 @@ class TorchScriptTower:
     name = "torchscript"
 
     def __init__(self, path: Path, *, gpu_id: int | None = None, threads: int | None = None) -> None:
-        torch = _import("torch", "torch", self.name)
-        self._torch = torch
-        if gpu_id is not None and not torch.cuda.is_available():
-            raise RuntimeUnavailableError(
-                f"the worker was given GPU {gpu_id}, but torch has no CUDA here: "
-                "install torch for CUDA, or set deviceType: cpu"
-            )
-        self._device = torch.device("cpu" if gpu_id is None else f"cuda:{gpu_id}")
-        if threads is not None:
-            torch.set_num_threads(threads)
-        try:
-            self._module = torch.jit.load(str(path), map_location=self._device).eval()
-        except (RuntimeError, ValueError) as error:
-            raise ArtifactError(f"{path.name} can't be loaded as TorchScript: {_last_line(error)}") from error
+        self._torch, self._module = load_torchscript(path, gpu_id=gpu_id, threads=threads)
+        self._device = self._torch.device("cpu" if gpu_id is None else f"cuda:{gpu_id}")
 
     def __call__(self, inputs: Inputs) -> NDArray[np.float32]:
         """Embed a batch."""
@@ -84,22 +76,7 @@ class OnnxTower:
     name = "onnx"
 
     def __init__(self, path: Path, *, gpu_id: int | None = None, threads: int | None = None) -> None:
-        ort = _import("onnxruntime", "onnxruntime (or onnxruntime-gpu)", self.name)
-        options = ort.SessionOptions()
-        if threads is not None:
-            options.intra_op_num_threads = threads
-        providers: list[Any] = ["CPUExecutionProvider"]
-        if gpu_id is not None:
-            if "CUDAExecutionProvider" not in ort.get_available_providers():
-                raise RuntimeUnavailableError(
-                    f"the worker was given GPU {gpu_id}, but onnxruntime has no CUDA provider here: "
-                    "install onnxruntime-gpu in onnxruntime's place, or set deviceType: cpu"
-                )
-            providers = [("CUDAExecutionProvider", {"device_id": gpu_id})]
-        try:
-            self._session = ort.InferenceSession(str(path), options, providers=providers)
-        except Exception as error:  # onnxruntime raises classes of its own that share no public base
-            raise ArtifactError(f"{path.name} can't be loaded as ONNX: {_last_line(error)}") from error
+        self._session = load_onnx(path, gpu_id=gpu_id, threads=threads)
 
     def __call__(self, inputs: Inputs) -> NDArray[np.float32]:
         """Embed a batch."""
@@ -107,11 +84,53 @@ class OnnxTower:
         return embeddings
 
 
-_TOWERS = {tower.name: tower for tower in (TorchScriptTower, OnnxTower)}
+class Pt2Tower:
+    """A tower that AOTInductor compiled to machine code, for the kind of processor that compiled it.
+
+    Args:
+        path: The `.pt2` package.
+        gpu_id: Has to be None: the package is for the CPU.
+        threads: Threads of one operation on the CPU.
+
+    Raises:
+        RuntimeUnavailableError: torch can't be imported, or the worker is given a GPU.
+        ArtifactError: The file can't be loaded.
+    """
+
+    name = "pt2"
+
+    def __init__(self, path: Path, *, gpu_id: int | None = None, threads: int | None = None) -> None:
+        torch = self._torch = _torch(self.name, threads)
+        if gpu_id is not None:
+            raise RuntimeUnavailableError(
+                f"the worker was given GPU {gpu_id}, but a pt2 package is compiled for the CPU: "
+                "set deviceType: cpu, or build the archive with --runtime torchscript"
+            )
+        try:
+            # Not torch.export.pt2_archive's, whose wrapper needs sympy and more to be imported.
+            self._package = torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, -1)
+            names = self._package.get_metadata()[INPUTS]
+        except (RuntimeError, KeyError) as error:
+            raise ArtifactError(
+                f"{path.name} can't be loaded as an AOTInductor package: {_last_line(error)}; it runs only "
+                "with the torch version and on the kind of processor that it was exported with"
+            ) from error
+        self._names: list[str] = json.loads(names)
+
+    def __call__(self, inputs: Inputs) -> NDArray[np.float32]:
+        """Embed a batch."""
+        torch = self._torch
+        with torch.inference_mode():
+            tensors = [torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in self._names]
+            embeddings: NDArray[np.float32] = self._package.run(tensors)[0].numpy()
+        return embeddings
+
+
+_TOWERS = {tower.name: tower for tower in (TorchScriptTower, OnnxTower, Pt2Tower)}
 
 
 def load_tower(runtime: str, path: Path, *, gpu_id: int | None = None, threads: int | None = None) -> Tower:
-    """Load a tower for one of the runtimes `torchscript` and `onnx`.
+    """Load a tower for one of the runtimes `torchscript`, `onnx` and `pt2`.
 
     Raises:
         ArtifactError: The runtime is unknown, or the file can't be loaded.
@@ -120,6 +139,68 @@ def load_tower(runtime: str, path: Path, *, gpu_id: int | None = None, threads: 
     if runtime not in _TOWERS:
         raise ArtifactError(f"unknown runtime {runtime!r}; this version knows {', '.join(_TOWERS)}")
     return _TOWERS[runtime](path, gpu_id=gpu_id, threads=threads)
+
+
+def load_torchscript(path: Path, *, gpu_id: int | None = None, threads: int | None = None) -> tuple[Any, Any]:
+    """Load what `torch.jit.save` wrote; gives torch, and the module in evaluation mode.
+
+    Args:
+        path: The `.pt` file.
+        gpu_id: The CUDA device to run on; None for the CPU.
+        threads: Threads of one operation on the CPU.
+
+    Raises:
+        RuntimeUnavailableError: torch can't be imported, or has no CUDA for the device.
+        ArtifactError: The file can't be loaded.
+    """
+    torch = _torch("torchscript", threads)
+    if gpu_id is not None and not torch.cuda.is_available():
+        raise RuntimeUnavailableError(
+            f"the worker was given GPU {gpu_id}, but torch has no CUDA here: "
+            "install torch for CUDA, or set deviceType: cpu"
+        )
+    device = "cpu" if gpu_id is None else f"cuda:{gpu_id}"
+    try:
+        return torch, torch.jit.load(str(path), map_location=device).eval()
+    except (RuntimeError, ValueError) as error:
+        raise ArtifactError(f"{path.name} can't be loaded as TorchScript: {_last_line(error)}") from error
+
+
+def load_onnx(path: Path, *, gpu_id: int | None = None, threads: int | None = None) -> Any:
+    """Load an ONNX file; gives ONNX Runtime's session.
+
+    Args:
+        path: The `.onnx` file.
+        gpu_id: The CUDA device to run on; None for the CPU.
+        threads: Threads of one operation on the CPU.
+
+    Raises:
+        RuntimeUnavailableError: onnxruntime can't be imported, or has no CUDA provider for the device.
+        ArtifactError: The file can't be loaded.
+    """
+    ort = _import("onnxruntime", "onnxruntime (or onnxruntime-gpu)", "onnx")
+    options = ort.SessionOptions()
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if gpu_id is not None:
+        if "CUDAExecutionProvider" not in ort.get_available_providers():
+            raise RuntimeUnavailableError(
+                f"the worker was given GPU {gpu_id}, but onnxruntime has no CUDA provider here: "
+                "install onnxruntime-gpu in onnxruntime's place, or set deviceType: cpu"
+            )
+        providers = [("CUDAExecutionProvider", {"device_id": gpu_id})]
+    try:
+        return ort.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # onnxruntime raises classes of its own that share no public base
+        raise ArtifactError(f"{path.name} can't be loaded as ONNX: {_last_line(error)}") from error
+
+
+def _torch(runtime: str, threads: int | None) -> Any:
+    torch = _import("torch", "torch", runtime)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return torch
 
 
 def _import(module: str, package: str, runtime: str) -> Any:

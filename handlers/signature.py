@@ -142,6 +142,7 @@ class Signature:
         onnx_opset: The opset of the ONNX files, if there are any.
         versions: Of Python and of the libraries that made the artifact.
         files: The sha256 of every file of the artifact but the signature.
+        fused: By runtime, the file that takes raw values, if there is one.
     """
 
     kind: str
@@ -154,6 +155,7 @@ class Signature:
     onnx_opset: int | None
     versions: Mapping[str, str]
     files: Mapping[str, str]
+    fused: Mapping[str, str] = field(default_factory=dict)
 
     def verify_files(self, folder: Path, hashed: Mapping[str, str] | None = None) -> None:
         """Compare every file's sha256 with the signature's.
@@ -199,6 +201,7 @@ class Signature:
             self,
             candidate=self.candidate if self.kind == "ranking" else None,
             towers={runtime: {served: self.towers[runtime][served]}},
+            fused={},
             onnx_opset=self.onnx_opset if runtime == "onnx" else None,
         )
         used = restricted.used_files()
@@ -207,6 +210,7 @@ class Signature:
     def used_files(self) -> frozenset[str]:
         """Give the names of the files that the signature refers to."""
         names = {file for runtime in self.towers.values() for file in runtime.values()}
+        names.update(self.fused.values())
         stems = list(self.columns.values())
         if self.index is not None:
             names.add(self.index.embeddings)
@@ -236,6 +240,7 @@ class Signature:
             "index": None if self.index is None else vars(self.index),
             "columns": dict(self.columns),
             "towers": {runtime: dict(files) for runtime, files in self.towers.items()},
+            "fused": dict(self.fused),
             "onnx_opset": self.onnx_opset,
             "versions": dict(self.versions),
             "files": dict(sorted(self.files.items())),
@@ -290,6 +295,7 @@ class Signature:
                 name: _files_of(files, SERVED[kind])
                 for name, files in reader.child("towers").children().items()
             },
+            fused=reader.child("fused").paths(),
             onnx_opset=reader.optional("onnx_opset", int),
             versions=reader.child("versions").strings(),
             files={inside(name): sha for name, sha in reader.child("files").strings().items()},

@@ -25,10 +25,6 @@ def _circle(points: int) -> Floats:
     return np.stack([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)
 
 
-# Looked up, since a sine of each of many millions of values takes longer than all else.
-_HOURS, _WEEKDAYS = _circle(_DAY), _circle(7)
-
-
 class TimestampEncoder(DenseEncoder):
     """A time in UTC as six numbers: its age, hour and weekday on circles, and whether it is missing.
 
@@ -45,6 +41,11 @@ class TimestampEncoder(DenseEncoder):
     dtype: ClassVar[str] = "number"
     expected: ClassVar[str] = "a number since 1970 or an ISO 8601 text, from 1970 to 2100"
     out_of_vocabulary: ClassVar[str] = "refused"
+    # Looked up, since a sine of each of many millions of values takes longer than all else.
+    hours: ClassVar[Floats] = _circle(_DAY)
+    weekdays: ClassVar[Floats] = _circle(7)
+    # The last second that is a time, in seconds since 1970.
+    latest: ClassVar[int] = _LATEST
 
     def __init__(self, reference: float, scale: float, unit: str = "s") -> None:
         if finite_float(reference) is None or not finite_float(scale) or scale < 0:
@@ -57,6 +58,11 @@ class TimestampEncoder(DenseEncoder):
         self.unit = unit
         self.reference = float(reference)
         self.scale = float(scale)
+
+    @property
+    def per_second(self) -> int:
+        """How many of the unit make a second."""
+        return _PER_SECOND[self.unit]
 
     @property
     def width(self) -> int:
@@ -79,8 +85,8 @@ class TimestampEncoder(DenseEncoder):
         day, second = np.divmod(seconds.astype(np.int64), _DAY)
         encoded = np.empty((len(values), self.width), dtype=np.float32)
         encoded[:, 0] = np.sign(days) * np.log1p(np.abs(days)) / self.scale
-        encoded[:, 1:3] = _HOURS[second]
-        encoded[:, 3:5] = _WEEKDAYS[(day + _FIRST_WEEKDAY) % 7]
+        encoded[:, 1:3] = self.hours[second]
+        encoded[:, 3:5] = self.weekdays[(day + _FIRST_WEEKDAY) % 7]
         encoded[missing] = 0
         encoded[:, 5] = missing
         return encoded

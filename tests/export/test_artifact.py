@@ -16,8 +16,8 @@ from torchtowers.cli import main as cli
 from torchtowers.export import artifact as exporting
 from torchtowers.export import formats
 from torchtowers.export.artifact import export_artifact
+from torchtowers.export.comparison import BATCH_SIZES, TOLERANCE
 from torchtowers.export.errors import ExportError, VerificationError
-from torchtowers.export.verification import BATCH_SIZES, TOLERANCE
 from torchtowers.handlers.recommender import Recommender
 from torchtowers.handlers.signature import Signature, sha256_of
 from torchtowers.models.experiment import Trained
@@ -82,7 +82,7 @@ def test_report_holds_every_comparison(artifact: Path) -> None:
         for compared in ("query", "candidate", "recommendations")
         for batch in BATCH_SIZES
     }
-    assert {batch for _, _, batch in asked} == {1, 2, 7, 64}
+    assert {batch for _, _, batch in asked} == {1, 2, 7, 64, 1024}
     assert report["tolerance"] == TOLERANCE == 1e-5
     assert report["largest_difference"] == max(entry["difference"] for entry in report["comparisons"]) <= 1e-5
 
@@ -129,7 +129,8 @@ def test_failed_verification_exits_1_and_keeps_the_earlier_artifact(
     code = cli.main(["export", "RUN", "--out", str(earlier), "--format", "torchscript"])
     assert code == 1
     out, err = capsys.readouterr()
-    assert out == ""
+    # All comparisons are shown, so that one sees what differs and what does not.
+    assert len(out.splitlines()) == 1 + 3 * len(BATCH_SIZES)
     assert err.splitlines()[-1].startswith("torchtowers: the torchscript ")
     assert contents(earlier) == before
     assert [path.name for path in earlier.parent.iterdir()] == [earlier.name]
@@ -222,7 +223,7 @@ def test_what_is_no_artifact_is_not_replaced(trained: Trained, tmp_path: Path) -
 def test_unknown_format_is_refused_before_any_work(
     trained: Trained, tmp_path: Path, formats: tuple[str, ...]
 ) -> None:
-    with pytest.raises(ExportError, match=r"unknown format (none|pickle); known: torchscript, onnx"):
+    with pytest.raises(ExportError, match=r"unknown format (none|pickle); known: torchscript, onnx, pt2"):
         export_artifact(trained, tmp_path / "out", formats)
     assert not list(tmp_path.iterdir())
 

@@ -9,7 +9,7 @@ from tests.every_kind import every_kind_config, every_kind_tables, write_csv
 from torchtowers.data.readers import read_table
 from torchtowers.data.tables import Tables
 from torchtowers.export.artifact import export_artifact
-from torchtowers.export.verification import TOLERANCE
+from torchtowers.export.comparison import TOLERANCE
 from torchtowers.handlers.errors import FieldError
 from torchtowers.handlers.recommender import Recommender
 from torchtowers.models.experiment import Trained, open_run, train

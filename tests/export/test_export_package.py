@@ -5,7 +5,7 @@ import pytest
 
 import torchtowers.export
 from torchtowers.export.artifact import export_artifact
-from torchtowers.export.verification import Comparison
+from torchtowers.export.comparison import Comparison
 
 
 def test_public_names_are_sorted_and_there() -> None:

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from torchtowers.export.comparison import BATCH_SIZES
 from torchtowers.export.questions import encode_for_training, random_inputs, raw_rows
-from torchtowers.export.verification import BATCH_SIZES
 from torchtowers.handlers.encoders import MISSING, UNKNOWN
 from torchtowers.models.experiment import Trained
 

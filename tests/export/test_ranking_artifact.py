@@ -8,7 +8,7 @@ import torch
 
 from tests.tiny import tiny_ranking_config, tiny_ranking_trained
 from torchtowers.export.artifact import export_artifact
-from torchtowers.export.verification import TOLERANCE
+from torchtowers.export.comparison import TOLERANCE
 from torchtowers.handlers.candidate_ranker import CandidateRanker
 from torchtowers.handlers.signature import Signature
 from torchtowers.models.batch_tensors import to_tensors

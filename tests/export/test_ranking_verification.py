@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from tests.export.test_verification import sign_again
-from torchtowers.export import ranking_verification
+from torchtowers.export import verification
+from torchtowers.export.comparison import BATCH_SIZES, TOLERANCE
 from torchtowers.export.errors import VerificationError
-from torchtowers.export.ranking_verification import verify_ranking
-from torchtowers.export.verification import BATCH_SIZES, TOLERANCE
+from torchtowers.export.verification import verify
 from torchtowers.models.experiment import Trained
 
 Change = Callable[[Path], None]
@@ -24,7 +24,7 @@ def copy(ranking_artifact: Path, tmp_path: Path) -> Path:
 
 
 def test_good_artifact_is_compared_in_full(ranking_trained: Trained, ranking_artifact: Path) -> None:
-    comparisons = verify_ranking(ranking_artifact, ranking_trained.model, ranking_trained.dataset)
+    comparisons = verify(ranking_artifact, ranking_trained)
     assert [(c.runtime, c.compared, c.batch) for c in comparisons] == [
         (runtime, compared, batch)
         for runtime in ("torchscript", "onnx")
@@ -44,10 +44,10 @@ def test_only_a_difference_above_the_tolerance_is_refused(
     torch.jit.save(module, str(copy / "ranker.pt"))
     sign_again(copy)
     if amount < TOLERANCE:
-        verify_ranking(copy, ranking_trained.model, ranking_trained.dataset)
+        verify(copy, ranking_trained)
     else:
         with pytest.raises(VerificationError, match=r"the torchscript scores differ .* by (0\.00\d+|inf) "):
-            verify_ranking(copy, ranking_trained.model, ranking_trained.dataset)
+            verify(copy, ranking_trained)
 
 
 def change_lookup(folder: Path, name: str) -> None:
@@ -67,7 +67,7 @@ def test_a_changed_value_of_a_known_entity_is_noticed(
     change_lookup(copy, name)
     sign_again(copy)
     with pytest.raises(VerificationError, match=message):
-        verify_ranking(copy, ranking_trained.model, ranking_trained.dataset)
+        verify(copy, ranking_trained)
 
 
 def test_answers_alone_tell_a_changed_value(
@@ -76,6 +76,6 @@ def test_answers_alone_tell_a_changed_value(
     change_all = np.load(copy / "lookup/year.values.npy")
     np.save(copy / "lookup/year.values.npy", np.where(change_all == 1, 2, 1))
     sign_again(copy)
-    monkeypatch.setattr(ranking_verification, "check_inputs", lambda *_: None)
+    monkeypatch.setattr(verification, "check_inputs", lambda *_: None)
     with pytest.raises(VerificationError, match="answers differ"):
-        verify_ranking(copy, ranking_trained.model, ranking_trained.dataset)
+        verify(copy, ranking_trained)

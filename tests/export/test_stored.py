@@ -12,7 +12,6 @@ from torchtowers.export.verification import verify
 from torchtowers.handlers.lookup import LookupColumn
 from torchtowers.handlers.signature import Signature
 from torchtowers.models.experiment import Trained
-from torchtowers.models.retrieval_model import as_retrieval_model
 
 
 def other_user_vocabulary(folder: Path) -> None:
@@ -84,5 +83,5 @@ def test_one_wrong_value_anywhere_is_noticed_and_named(
     folder = Path(shutil.copytree(artifact, tmp_path / "copy"))
     change(folder)
     sign_again(folder)
-    with pytest.raises(VerificationError, match=f"^{named}.* differ from the data's; nothing was exported"):
-        verify(folder, as_retrieval_model(trained.model), trained.dataset)
+    with pytest.raises(VerificationError, match=f"^{named}.* differ from the data's"):
+        verify(folder, trained)

@@ -11,13 +11,13 @@ from onnx import numpy_helper
 from torch import nn
 
 from torchtowers.export import verification
+from torchtowers.export.comparison import BATCH_SIZES, TOLERANCE
 from torchtowers.export.errors import VerificationError
-from torchtowers.export.verification import BATCH_SIZES, TOLERANCE, verify
+from torchtowers.export.verification import verify
 from torchtowers.handlers.encoders import MISSING, UNKNOWN
 from torchtowers.handlers.signature import IndexSpec, Signature, sha256_of
 from torchtowers.handlers.strings import StringTable
 from torchtowers.models.experiment import Trained
-from torchtowers.models.retrieval_model import as_retrieval_model
 
 Change = Callable[[Path], None]
 
@@ -57,7 +57,7 @@ def add_to_onnx(folder: Path, side: str, parameter: str, row: int | None, amount
 
 
 def test_good_artifact_is_compared_in_full(trained: Trained, artifact: Path) -> None:
-    comparisons = verify(artifact, as_retrieval_model(trained.model), trained.dataset)
+    comparisons = verify(artifact, trained)
     assert len(comparisons) == 2 * 3 * len(BATCH_SIZES)
     assert all(0 <= comparison.difference <= TOLERANCE for comparison in comparisons)
 
@@ -87,7 +87,7 @@ def test_changed_weight_is_noticed_also_where_only_unknown_or_missing_values_use
     sign_again(copy)
     runtime = "torchscript" if add is add_to_torchscript else "onnx"
     with pytest.raises(VerificationError, match=rf"the {runtime} .* differ .* at batch size \d+") as caught:
-        verify(copy, as_retrieval_model(trained.model), trained.dataset)
+        verify(copy, trained)
     assert caught.value.exit_code == 1
 
 
@@ -98,17 +98,17 @@ def test_only_a_difference_above_the_tolerance_is_refused(
     add_to_torchscript(copy, "candidate", "bias.table.weight", None, amount)
     sign_again(copy)
     if amount < TOLERANCE:
-        verify(copy, as_retrieval_model(trained.model), trained.dataset)
+        verify(copy, trained)
     else:
         with pytest.raises(VerificationError, match=r"the torchscript candidate differ .* by 0\.001 "):
-            verify(copy, as_retrieval_model(trained.model), trained.dataset)
+            verify(copy, trained)
 
 
 def test_nan_is_no_agreement(trained: Trained, copy: Path) -> None:
     add_to_torchscript(copy, "query", "tower.tables.feature_gender.table.weight", MISSING, float("nan"))
     sign_again(copy)
     with pytest.raises(VerificationError, match="by inf"):
-        verify(copy, as_retrieval_model(trained.model), trained.dataset)
+        verify(copy, trained)
 
 
 def swap_strings(folder: Path, stem: str) -> None:
@@ -137,7 +137,7 @@ def test_recommendations_alone_tell_swapped_candidates(
     sign_again(copy)
     monkeypatch.setattr(verification, "check_stored", lambda *_: None)
     with pytest.raises(VerificationError, match=r"the (onnx|torchscript) recommendations differ"):
-        verify(copy, as_retrieval_model(trained.model), trained.dataset)
+        verify(copy, trained)
 
 
 def test_swapped_tower_files_are_noticed(trained: Trained, copy: Path) -> None:
@@ -148,4 +148,4 @@ def test_swapped_tower_files_are_noticed(trained: Trained, copy: Path) -> None:
     (copy / "other").rename(candidate)
     sign_again(copy)
     with pytest.raises(Exception, match="input"):
-        verify(copy, as_retrieval_model(trained.model), trained.dataset)
+        verify(copy, trained)

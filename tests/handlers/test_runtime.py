@@ -64,7 +64,7 @@ def test_refuses_a_missing_file(tmp_path: Path, runtime: str) -> None:
 
 def test_refuses_an_unknown_runtime(tmp_path: Path) -> None:
     with pytest.raises(
-        ArtifactError, match="unknown runtime 'tensorrt'; this version knows torchscript, onnx"
+        ArtifactError, match="unknown runtime 'tensorrt'; this version knows torchscript, onnx, pt2"
     ):
         load_tower("tensorrt", tmp_path / "query.plan")
 

@@ -72,7 +72,7 @@ def test_uses_all_files_of_an_artifact_but_its_report_bills_and_handler(artifact
     package = {name for name in others if name.startswith("torchtowers/handlers/")}
     assert "torchtowers/handlers/base.py" in package
     bills = {"bills/onnx.cdx.json", "bills/torchscript.cdx.json"}
-    assert others - package == {"report.json", "retrieval_handler.py"} | bills
+    assert others - package == {"report.json", "retrieval_handler.py", "verification.safetensors"} | bills
     signature.verify_files(artifact)
 
 

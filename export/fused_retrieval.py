@@ -1,0 +1,81 @@
+"""A retrieval model as one module: raw values to the score of every candidate."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from torchtowers.export.fused_features import Labels, RawInput, given_features, raw_inputs
+from torchtowers.handlers.recommender import Recommender
+
+__all__ = ["FusedRetrieval"]
+
+_EXCLUDED = "exclude"
+_EXCLUDES_HISTORY = "exclude_history"
+
+
+class FusedRetrieval(nn.Module):
+    """Encoders, query tower, exact scan and exclusions.
+
+    Args:
+        recommender: The artifact's encoders, known users, index and history.
+        tower: The query tower.
+
+    Raises:
+        ExportError: No operator of a graph can do what an encoder does.
+    """
+
+    __constants__ = ("has_history",)
+    candidates: Tensor
+    history_rows: Tensor
+
+    def __init__(self, recommender: Recommender, tower: nn.Module) -> None:
+        super().__init__()
+        encoder, index = recommender.encoder, recommender.index
+        modules, labels = given_features(encoder)
+        names = tuple(index.ids.json_values("the index's ids"))
+        key = encoder.spec.key
+        self.key = key + "#row"
+        self.excluded = _EXCLUDED + "#row"
+        self.inputs = [*raw_inputs(encoder), RawInput(_EXCLUDED, "string", ("batch", "length"))]
+        self.labels = [
+            *labels,
+            Labels.rows(self.key, key, encoder.ids.vocabulary.tokens),
+            Labels.rows(self.excluded, _EXCLUDED, names),
+        ]
+        self.ids = names
+        self.features = nn.ModuleList(modules.values())
+        self.tower = tower
+        self.register_buffer("candidates", torch.from_numpy(np.array(index.embeddings)))
+        history = recommender.signature.history
+        self.has_history = history is not None
+        self.history = modules[history] if history is not None else nn.Identity()
+        rows = recommender.history_rows
+        self.register_buffer("history_rows", torch.from_numpy(np.where(rows < 0, len(names), rows)))
+        if self.has_history:
+            self.inputs.append(RawInput(_EXCLUDES_HISTORY, "bool", ("batch",)))
+
+    def forward(self, raw: dict[str, Tensor]) -> Tensor:
+        """Score every candidate.
+
+        Args:
+            raw: The inputs by name, strings as labels.
+
+        Returns:
+            float32 `[batch, candidates]`; -inf where one is excluded.
+        """
+        row = raw[self.key]
+        encoded: dict[str, Tensor] = {}
+        for feature in self.features:
+            encoded.update(feature(raw, row))
+        scores: Tensor = self.tower(encoded) @ self.candidates.t()
+        count = scores.size(1)
+        excluded = raw[self.excluded]
+        excluded = excluded.masked_fill(excluded < 0, count)
+        if self.has_history:
+            known = self.history_rows[self.history.found(raw, row)]  # type: ignore[operator]
+            kept = ~raw["exclude_history"].unsqueeze(1)
+            excluded = torch.cat([excluded, known.masked_fill(kept, count)], dim=1)
+        # One column more, for what is no candidate.
+        out = torch.zeros([scores.size(0), count + 1], dtype=torch.bool)
+        out = out.scatter(1, excluded, torch.ones_like(excluded, dtype=torch.bool))[:, :count]
+        return scores.masked_fill(out | ~torch.isfinite(scores), float("-inf"))
