@@ -245,14 +245,18 @@ def compact(found: Tensor, values: Tensor, max_length: int) -> Tensor:
     Args:
         found: int64 `[batch, length]`.
         values: `[batch, length]`.
-        max_length: How many; the width of what is given.
+        max_length: How many at most.
+
+    Returns:
+        `[batch, length]`.
     """
     kept = (found != 0).long()
     place = kept.cumsum(1) - 1 - (kept.sum(1, keepdim=True) - max_length).clamp(min=0)
     # All that is not kept falls into one column more, which is cut off.
-    place = place.masked_fill((found == 0) | (place < 0), max_length)
-    target = torch.zeros([found.size(0), max_length + 1], dtype=values.dtype)
-    return target.scatter(1, place, values)[:, :max_length]
+    length = found.size(1)
+    place = place.masked_fill((found == 0) | (place < 0), length)
+    target = torch.zeros([found.size(0), length + 1], dtype=values.dtype)
+    return target.scatter(1, place, values)[:, :length]
 
 
 def raw_inputs(encoder: QueryEncoder) -> Iterator[RawInput]:

@@ -16,6 +16,9 @@ __all__ = ["body_of", "encode_pairs", "fused_rows", "ranking_rows"]
 
 # Candidates of the rows in turn: a list of one, and such as span more than one batch of the model's.
 _COUNTS = (3, 1, 11, 64)
+# Of many rows, which together have candidates enough.
+_FEW = (2, 1)
+_MANY_ROWS = 64
 
 
 def ranking_rows(query: Entities, items: Entities, batch: int) -> list[tuple[Row, list[Row]]]:
@@ -26,11 +29,12 @@ def ranking_rows(query: Entities, items: Entities, batch: int) -> list[tuple[Row
         items: What each candidate has.
         batch: Queries.
     """
+    counts = _COUNTS if batch <= _MANY_ROWS else _FEW
     queries = raw_rows(query, batch, 1)
-    candidates = raw_rows(items, sum(_COUNTS[place % len(_COUNTS)] for place in range(batch)), 1)
+    candidates = raw_rows(items, sum(counts[place % len(counts)] for place in range(batch)), 1)
     rows = []
     for position, row in enumerate(queries):
-        count = _COUNTS[position % len(_COUNTS)]
+        count = counts[position % len(counts)]
         rows.append((row, candidates[:count]))
         candidates = candidates[count:]
     return rows

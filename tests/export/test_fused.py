@@ -1,0 +1,172 @@
+"""Fused files answer as encoders, tower and index do, on whatever a request may hold."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.every_kind import every_kind_config, every_kind_tables
+from tests.export.fused import FUSABLE
+from torchtowers.export.artifact import export_artifact
+from torchtowers.export.comparison import BATCH_SIZES, TOLERANCE
+from torchtowers.export.errors import ExportError
+from torchtowers.export.ranking_verification import ranking_inputs
+from torchtowers.export.retrieval_verification import retrieval_inputs
+from torchtowers.handlers.candidate_ranker import CandidateRanker
+from torchtowers.handlers.fused import load_fused
+from torchtowers.handlers.recommender import Recommender
+from torchtowers.handlers.request import Row
+from torchtowers.handlers.signature import Signature
+from torchtowers.models.experiment import Trained, train
+
+RUNTIMES = ("onnx", "torchscript")
+NUMBERS = st.one_of(
+    st.none(), st.floats(allow_nan=False, allow_infinity=False), st.integers(-(10**20), 10**20)
+)
+TEXTS = st.one_of(st.none(), st.sampled_from(["", "city 1", "city 3", "F", "Drama"]), st.text(max_size=5))
+TIMES = st.one_of(st.none(), st.integers(0, 4_102_444_800), st.just("2024-02-29T23:59:59+01:00"))
+GENRES = ["Comedy", "Drama", "Film-Noir", "Sci-Fi", "rock", "?"]
+ITEMS = [str(100 + item) for item in range(61)]
+FEATURES = {
+    "city": TEXTS.map(lambda text: text and text.encode("utf-8", "ignore").decode()),
+    "income": NUMBERS,
+    "age": NUMBERS,
+    "premium": st.sampled_from([None, True, False]),
+    "joined": TIMES,
+    "tastes": st.one_of(
+        st.none(),
+        st.lists(st.tuples(st.sampled_from(GENRES), st.floats(-100, 100, width=32)).map(list), max_size=6),
+    ),
+    "history": st.one_of(st.none(), st.lists(st.sampled_from(ITEMS), max_size=20)),
+}
+ROWS = st.builds(
+    Row,
+    st.fixed_dictionaries(
+        {"user_id": st.sampled_from(["u3", "u8", "u1", "u2", "u9", "nobody"])}, optional=FEATURES
+    ),
+    k=st.just(60),
+    exclude=st.lists(st.sampled_from([*ITEMS, "none of them"]), max_size=5).map(tuple),
+    exclude_history=st.booleans(),
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("fused")
+    every = train(every_kind_config(features=FUSABLE), folder / "run", tables=every_kind_tables())
+    comparisons = export_artifact(every, folder / "artifact", fused=True)
+    fused = [comparison for comparison in comparisons if comparison.compared == "fused"]
+    assert [(c.runtime, c.batch) for c in fused] == [
+        (runtime, batch) for runtime in ("torchscript", "onnx") for batch in BATCH_SIZES
+    ]
+    assert max(comparison.difference for comparison in comparisons) <= TOLERANCE
+    return folder / "artifact"
+
+
+@pytest.fixture(scope="module")
+def recommender(folder: Path) -> Recommender:
+    return Recommender.load(folder, runtime="onnx")
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_any_values_get_the_answers_of_encoders_tower_and_index(
+    recommender: Recommender, folder: Path, runtime: str
+) -> None:
+    fused = load_fused(runtime, folder / recommender.signature.fused[runtime])
+
+    @settings(deadline=None, max_examples=60)
+    @given(rows=st.lists(ROWS, min_size=1, max_size=8))
+    def check(rows: list[Row]) -> None:
+        encoded = [recommender.encoder.encode(row) for row in rows]
+        queries = recommender.tower(recommender.encoder.stack(encoded))
+        for query, row, (items, scores) in zip(
+            queries, encoded, fused(retrieval_inputs(recommender, rows)), strict=True
+        ):
+            expected = recommender.index.embeddings @ query
+            excluded = recommender.excluded(row)
+            assert len(items) == 60 - len(set(excluded.tolist()))
+            found = recommender.index.rows_of(items)
+            assert not set(found.tolist()) & set(excluded.tolist())
+            np.testing.assert_allclose(scores, expected[found], atol=TOLERANCE)
+            assert (np.diff(scores) <= 0).all()
+
+    check()
+
+
+def test_the_graph_takes_strings_and_numbers_in_standard_operators(folder: Path) -> None:
+    model = onnx.load(folder / "fused.onnx", load_external_data=False)
+    assert {imported.domain for imported in model.opset_import} == {"", "ai.onnx.ml"}
+    assert not model.functions
+    types = {value.name: value.type.tensor_type.elem_type for value in model.graph.input}
+    kinds = onnx.TensorProto
+    assert types["user_id"] == types["history"] == types["exclude"] == kinds.STRING
+    assert types["income"] == types["joined"] == kinds.DOUBLE
+    assert types["premium"] == types["k"] == kinds.INT64
+    assert types["tastes.weight"] == kinds.FLOAT
+    assert types["city.given"] == types["exclude_history"] == kinds.BOOL
+    assert [value.name for value in model.graph.output] == ["items", "scores"]
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_fewer_than_k_where_fewer_are_left_and_ties_go_by_row(
+    recommender: Recommender, folder: Path, runtime: str
+) -> None:
+    fused = load_fused(runtime, folder / f"fused.{'onnx' if runtime == 'onnx' else 'pt'}")
+    names = recommender.index.ids.json_values("ids")
+    rows = [Row({"user_id": "u3"}, k=1000, exclude=tuple(names[:-2])), Row({"user_id": "u3"}, k=1000)]
+    (few, _), (all_of_them, _) = fused(retrieval_inputs(recommender, rows))
+    assert sorted(few) == sorted(names[-2:])
+    assert sorted(all_of_them) == sorted(names)
+    (three, _), *_ = fused(retrieval_inputs(recommender, [replace(rows[1], k=3)]))
+    assert three == all_of_them[:3]
+
+
+@pytest.mark.parametrize(
+    "feature",
+    [
+        {"kind": "hashed_token", "buckets": 8},
+        {"kind": "token", "oov_buckets": 3},
+        {"kind": "unified_token", "buckets": 50, "hashes": 2},
+    ],
+)
+def test_what_no_graph_can_do_is_refused_by_name_and_leaves_nothing(
+    tmp_path: Path, feature: dict[str, object]
+) -> None:
+    user: dict[str, object] = {"user_id": {"kind": "token"}, "gender": feature}
+    config = every_kind_config(features={"user": user, "item": {"item_id": {"kind": "token"}}})
+    trained = train(config, tmp_path / "run", tables=every_kind_tables())
+    with pytest.raises(ExportError, match=r"feature gender can't be fused: a .*; export without --fused"):
+        export_artifact(trained, tmp_path / "out" / "a", ("torchscript",), fused=True)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_fused_needs_a_format_that_can_hold_it(trained: Trained, tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="a fused file is of format torchscript or onnx"):
+        export_artifact(trained, tmp_path / "a", ("pt2",), fused=True)
+
+
+def test_a_ranking_model_scores_candidates_by_their_ids(ranking_trained: Trained, tmp_path: Path) -> None:
+    comparisons = export_artifact(ranking_trained, tmp_path / "a", fused=True)
+    assert sum(comparison.compared == "fused" for comparison in comparisons) == 2 * len(BATCH_SIZES)
+    signature = Signature.read(tmp_path / "a")
+    ranker = CandidateRanker.load(tmp_path / "a")
+    lists = [["100", "none of them", "103"], ["100"]]
+    rows = [
+        (Row({"user_id": "u3", "hour": hour}, k=1), [Row({"item_id": item}, k=1) for item in items])
+        for hour, items in zip((13, None), lists, strict=True)
+    ]
+    body = {
+        "instances": [
+            {**query.features, "candidates": items} for (query, _), items in zip(rows, lists, strict=True)
+        ]
+    }
+    expected = ranker.rank(body)["predictions"]
+    for runtime, file in signature.fused.items():
+        answers = load_fused(runtime, tmp_path / "a" / file)(ranking_inputs(ranker, rows))
+        for (items, scores), row in zip(answers, expected, strict=True):
+            assert items == row["items"]
+            np.testing.assert_allclose(scores, row["scores"], atol=TOLERANCE)
