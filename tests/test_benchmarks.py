@@ -135,3 +135,15 @@ def test_an_archive_is_timed_on_every_side() -> None:
         assert len(work["ours_seconds"]) == len(work["copy_seconds"]) == 1
         assert 10 < work["peak_mb"] < 200
     assert works[0]["times_faster_than_archiver"] > 0
+
+
+def test_every_format_of_an_artifact_is_asked_at_random(artifact: Path, ranking_artifact: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / "formats.py", artifact, ranking_artifact, "--requests", "20", "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    rows = json.loads(done.stdout)
+    assert [row["format"] for row in rows] == ["torchscript", "onnx"] * 2
+    assert all(float(row["largest difference"]) <= 1e-5 for row in rows)
