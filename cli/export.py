@@ -44,6 +44,7 @@ def add(commands: Any) -> None:
         action="store_true",
         help="also one file a format that takes raw values and gives ids and scores",
     )
+    parser.add_argument("--opset", type=int, default=18, help="of ONNX files, from 18 on (18)")
     parser.add_argument(
         "--no-lookup",
         action="store_true",
@@ -92,6 +93,7 @@ def _export(arguments: argparse.Namespace, run: Path) -> Sequence["Comparison"]:
         arguments.out,
         arguments.format or ("torchscript", "onnx"),
         fused=arguments.fused,
+        opset=arguments.opset,
         lookup=not arguments.no_lookup,
         log=log,
     )

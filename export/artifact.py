@@ -11,6 +11,7 @@ from torchtowers.export.comparison import TOLERANCE, Comparison
 from torchtowers.export.errors import ExportError, VerificationError
 from torchtowers.export.expected import expected_ranking, expected_retrieval, write_expected
 from torchtowers.export.formats import FORMATS, FUSED_FORMATS, export_fused
+from torchtowers.export.onnx import OPSET
 from torchtowers.export.ranking_artifact import write_ranking
 from torchtowers.export.retrieval_artifact import write_retrieval
 from torchtowers.export.vendored import CONFIG, write_vendored
@@ -29,6 +30,7 @@ def export_artifact(
     formats: Sequence[str] = ("torchscript", "onnx"),
     *,
     fused: bool = False,
+    opset: int = OPSET,
     lookup: bool = True,
     log: Callable[[str], None] = lambda _: None,
 ) -> list[Comparison]:
@@ -40,6 +42,7 @@ def export_artifact(
         formats: Of `FORMATS`.
         fused: Whether also one file is written for each format that can hold it, of all from raw values to
             ids and scores.
+        opset: The version of ONNX's operators, from 18 on.
         lookup: Whether known users' features are kept in the artifact, and for a ranking model known items',
             so that their id alone is enough.
         log: Told what is done, a line each.
@@ -64,7 +67,7 @@ def export_artifact(
             raise ExportError(f"{out} is in the way and is no artifact: choose another --out or remove it")
         with replaced_folder(target) as part:
             comparisons = _write(
-                trained, part, list(dict.fromkeys(formats)), fused=fused, lookup=lookup, log=log
+                trained, part, list(dict.fromkeys(formats)), fused=fused, opset=opset, lookup=lookup, log=log
             )
     except OSError as error:
         raise ExportError(f"{out} can't be written: {error.strerror or error}") from error
@@ -77,12 +80,13 @@ def _write(
     formats: Sequence[str],
     *,
     fused: bool,
+    opset: int,
     lookup: bool,
     log: Callable[[str], None],
 ) -> list[Comparison]:
     is_ranking = isinstance(trained.model, Ranker)
     write = write_ranking if is_ranking else write_retrieval
-    signature = write(trained, folder, formats, lookup=lookup, log=log)
+    signature = write(trained, folder, formats, opset=opset, lookup=lookup, log=log)
     if is_ranking:
         expected = expected_ranking(trained.model, trained.dataset, lookup=lookup)
     else:

@@ -9,7 +9,7 @@ from torchtowers.export.fused_onnx import export_fused_onnx
 from torchtowers.export.fused_ranking import FusedRanking
 from torchtowers.export.fused_retrieval import FusedRetrieval
 from torchtowers.export.fused_torchscript import export_fused_torchscript
-from torchtowers.export.onnx import export_onnx
+from torchtowers.export.onnx import OPSET, export_onnx
 from torchtowers.export.pt2 import export_pt2
 from torchtowers.export.torchscript import export_torchscript
 from torchtowers.handlers.candidate_ranker import CandidateRanker
@@ -27,7 +27,9 @@ FORMATS = {"torchscript": "pt", "onnx": "onnx", "pt2": "pt2"}
 FUSED_FORMATS = ("torchscript", "onnx")
 
 
-def export_module(name: str, module: nn.Module, encoders: Mapping[str, Encoder], path: Path) -> None:
+def export_module(
+    name: str, module: nn.Module, encoders: Mapping[str, Encoder], path: Path, *, opset: int
+) -> None:
     """Write a tower, or a ranking model, in one of `FORMATS`.
 
     Args:
@@ -35,12 +37,13 @@ def export_module(name: str, module: nn.Module, encoders: Mapping[str, Encoder],
         module: In evaluation mode.
         encoders: Of its features, by name.
         path: The file.
+        opset: Of an ONNX file.
 
     Raises:
         ExportError: The module can't be written in that format.
     """
     if name == "onnx":
-        export_onnx(module, encoders, path)
+        export_onnx(module, encoders, path, opset=opset)
     elif name == "pt2":
         export_pt2(module, encoders, path)
     else:
@@ -68,6 +71,8 @@ def export_fused(name: str, trained: Trained, folder: Path, signature: Signature
         recommender = Recommender.load(folder, runtime=runtime, signature=signature)
         module = FusedRetrieval(recommender, as_retrieval_model(trained.model).query_tower)
     file = f"fused.{FORMATS[name]}"
-    write = export_fused_onnx if name == "onnx" else export_fused_torchscript
-    write(module.eval(), folder / file)
+    if name == "onnx":
+        export_fused_onnx(module.eval(), folder / file, opset=signature.onnx_opset or OPSET)
+    else:
+        export_fused_torchscript(module.eval(), folder / file)
     return file

@@ -1,6 +1,6 @@
 """A fused model as one ONNX file: strings and numbers in, string ids and scores out.
 
-All operators are standard ones: `LabelEncoder` of `ai.onnx.ml` and opset 18.
+All operators are standard ones: `LabelEncoder` of `ai.onnx.ml`, and those of ONNX.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from torchtowers.export.errors import ExportError
 from torchtowers.export.fused_features import Labels, RawInput
 from torchtowers.export.fused_ranking import FusedRanking
 from torchtowers.export.fused_retrieval import FusedRetrieval
-from torchtowers.export.onnx import Positional, check_size, import_onnx, name_ends, onnx_model
+from torchtowers.export.onnx import OPSET, Positional, check_size, import_onnx, name_ends, onnx_model
 
 __all__ = ["export_fused_onnx"]
 
@@ -25,7 +25,7 @@ _OUTPUTS = ("items", "scores")
 _ALL = "scores of all"
 
 
-def export_fused_onnx(module: FusedRetrieval | FusedRanking, path: Path) -> None:
+def export_fused_onnx(module: FusedRetrieval | FusedRanking, path: Path, *, opset: int = OPSET) -> None:
     """Write a fused model; its inputs are `module.inputs`, and for retrieval `k`, int64 `[1]`.
 
     Outputs are `scores`, float32, and for retrieval `items`, strings, both `[batch, min(k, candidates)]`,
@@ -35,6 +35,7 @@ def export_fused_onnx(module: FusedRetrieval | FusedRanking, path: Path) -> None
     Args:
         module: In evaluation mode.
         path: The `.onnx` file.
+        opset: The version of ONNX's operators, from 18 on.
 
     Raises:
         ExportError: The model is in training mode or too large for an ONNX file, a feature has an output's
@@ -57,6 +58,7 @@ def export_fused_onnx(module: FusedRetrieval | FusedRanking, path: Path) -> None
         Positional(module, tuple(slots)),
         [_example(given) for given in of_slots],
         [_dynamic(given, dims) for given in of_slots],
+        opset,
     )
     inside = [_label_name(label) for label in module.labels] + [given.name for given in numbers]
     is_retrieval = isinstance(module, FusedRetrieval)

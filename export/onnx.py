@@ -25,6 +25,8 @@ __all__ = [
 ]
 
 OPSET = 18
+# What torch translates to.
+_OPSETS = range(18, 24)
 
 _OUTPUT = "embeddings"
 # Of a protobuf message, in bytes.
@@ -45,7 +47,7 @@ class Positional(nn.Module):
         return embeddings
 
 
-def export_onnx(tower: nn.Module, encoders: Mapping[str, Encoder], path: Path) -> None:
+def export_onnx(tower: nn.Module, encoders: Mapping[str, Encoder], path: Path, *, opset: int = OPSET) -> None:
     """Write a tower as one ONNX file with an input for each tensor and the output `embeddings`.
 
     Batch and lengths are dynamic: int64 `[batch]` or `[batch, length]`, or float32 in, float32 out.
@@ -54,10 +56,11 @@ def export_onnx(tower: nn.Module, encoders: Mapping[str, Encoder], path: Path) -
         tower: In evaluation mode.
         encoders: By feature; they tell the inputs.
         path: The `.onnx` file.
+        opset: The version of ONNX's operators, from 18 on.
 
     Raises:
         ExportError: The tower is in training mode or larger than an ONNX file can be, a feature has the
-            output's name, or onnx and onnxscript are not installed.
+            output's name, torch knows no such opset, or onnx and onnxscript are not installed.
     """
     if tower.training:
         raise ExportError("the tower is in training mode: call eval() before it is exported")
@@ -66,7 +69,7 @@ def export_onnx(tower: nn.Module, encoders: Mapping[str, Encoder], path: Path) -
     onnx = import_onnx()
     check_size(tower)
     names = tensor_names(encoders)
-    model = onnx_model(Positional(tower, tuple(names)), *examples_of(encoders))
+    model = onnx_model(Positional(tower, tuple(names)), *examples_of(encoders), opset)
     name_ends(model.graph, names, [_OUTPUT])
     onnx.checker.check_model(model)
     onnx.save_model(model, path)
@@ -115,23 +118,30 @@ def examples_of(encoders: Mapping[str, Encoder]) -> tuple[list[Tensor], list[dic
     return examples, shapes
 
 
-def onnx_model(module: nn.Module, examples: Sequence[Tensor], shapes: Sequence[dict[int, Any]]) -> Any:
+def onnx_model(
+    module: nn.Module, examples: Sequence[Tensor], shapes: Sequence[dict[int, Any]], opset: int
+) -> Any:
     """Give the ONNX model of a module that takes its tensors by position.
 
     Args:
         module: Of one output.
         examples: A tensor for each input.
         shapes: Their dynamic dimensions.
+        opset: The version of ONNX's operators.
 
     Raises:
-        ExportError: torch gave none.
+        ExportError: torch knows no such opset, or gave no model.
     """
+    if opset not in _OPSETS:
+        raise ExportError(
+            f"opset has to be from {_OPSETS[0]} to {_OPSETS[-1]}, which torch translates to, got {opset}"
+        )
     with _quiet():
         program = torch.onnx.export(
             module.eval(),
             tuple(examples),
             dynamo=True,
-            opset_version=OPSET,
+            opset_version=opset,
             dynamic_shapes=(tuple(shapes),),
             verbose=False,
         )

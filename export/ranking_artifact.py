@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from torchtowers.export.formats import FORMATS, export_module
-from torchtowers.export.onnx import OPSET
 from torchtowers.export.tower_inputs import ranking_query, tower_spec, write_lookup, write_vocabularies
 from torchtowers.handlers.signature import Signature
 from torchtowers.models.experiment import Trained
@@ -14,7 +13,13 @@ __all__ = ["write_ranking"]
 
 
 def write_ranking(
-    trained: Trained, folder: Path, formats: Sequence[str], *, lookup: bool, log: Callable[[str], None]
+    trained: Trained,
+    folder: Path,
+    formats: Sequence[str],
+    *,
+    opset: int,
+    lookup: bool,
+    log: Callable[[str], None],
 ) -> Signature:
     """Write the artifact's files and give its signature, which names no sha256 yet.
 
@@ -22,6 +27,7 @@ def write_ranking(
         trained: A run with its data and model.
         folder: Where they go.
         formats: Of `FORMATS`.
+        opset: Of ONNX files.
         lookup: Whether known users' and items' features are kept.
         log: Told what is done, a line each.
 
@@ -33,7 +39,7 @@ def write_ranking(
     for name in formats:
         log(f"exporting {name}")
         towers[name] = {"ranker": f"ranker.{FORMATS[name]}"}
-        export_module(name, model, dataset.encoders, folder / towers[name]["ranker"])
+        export_module(name, model, dataset.encoders, folder / towers[name]["ranker"], opset=opset)
     write_vocabularies(folder, dataset)
     users = write_lookup(folder, dataset.users, dataset) if lookup else {}
     items = write_lookup(folder, dataset.items, dataset) if lookup else {}
@@ -45,7 +51,7 @@ def write_ranking(
         index=None,
         columns={},
         towers=towers,
-        onnx_opset=OPSET if "onnx" in formats else None,
+        onnx_opset=opset if "onnx" in formats else None,
         versions=installed_versions("numpy", "onnx", "onnxruntime", "torch", "torchtowers"),
         files={},
     )

@@ -8,7 +8,6 @@ import numpy as np
 
 from torchtowers.export.errors import ExportError
 from torchtowers.export.formats import FORMATS, export_module
-from torchtowers.export.onnx import OPSET
 from torchtowers.export.tower_inputs import tower_spec, write_lookup, write_vocabularies
 from torchtowers.handlers.index import ExactIndex
 from torchtowers.handlers.signature import IndexSpec, Signature
@@ -22,7 +21,13 @@ __all__ = ["write_retrieval"]
 
 
 def write_retrieval(
-    trained: Trained, folder: Path, formats: Sequence[str], *, lookup: bool, log: Callable[[str], None]
+    trained: Trained,
+    folder: Path,
+    formats: Sequence[str],
+    *,
+    opset: int,
+    lookup: bool,
+    log: Callable[[str], None],
 ) -> Signature:
     """Write the artifact's files and give its signature, which names no sha256 yet.
 
@@ -30,6 +35,7 @@ def write_retrieval(
         trained: A run with its data and model.
         folder: Where they go.
         formats: Of `FORMATS`.
+        opset: Of ONNX files.
         lookup: Whether known users' features are kept.
         log: Told what is done, a line each.
 
@@ -45,7 +51,7 @@ def write_retrieval(
             ("query", model.query_tower, dataset.users),
             ("candidate", model.candidate_tower, dataset.items),
         ):
-            export_module(name, tower, table.encoders, folder / towers[name][side])
+            export_module(name, tower, table.encoders, folder / towers[name][side], opset=opset)
     index = _write_index(folder, trained)
     write_vocabularies(folder, dataset)
     known = write_lookup(folder, dataset.users, dataset) if lookup else {}
@@ -57,7 +63,7 @@ def write_retrieval(
         index=index,
         columns=_write_columns(folder, trained),
         towers=towers,
-        onnx_opset=OPSET if "onnx" in formats else None,
+        onnx_opset=opset if "onnx" in formats else None,
         versions=installed_versions("numpy", "onnx", "onnxruntime", "torch", "torchtowers"),
         files={},
     )

@@ -170,3 +170,13 @@ def test_a_ranking_model_scores_candidates_by_their_ids(ranking_trained: Trained
         for (items, scores), row in zip(answers, expected, strict=True):
             assert items == row["items"]
             np.testing.assert_allclose(scores, row["scores"], atol=TOLERANCE)
+
+
+def test_the_opset_can_be_chosen(ranking_trained: Trained, tmp_path: Path) -> None:
+    export_artifact(ranking_trained, tmp_path / "a", ("onnx",), fused=True, opset=20)
+    assert Signature.read(tmp_path / "a").onnx_opset == 20
+    for name in ("ranker", "fused"):
+        imported = onnx.load(tmp_path / "a" / f"{name}.onnx").opset_import
+        assert {entry.domain: entry.version for entry in imported}[""] == 20
+    with pytest.raises(ExportError, match=r"opset has to be from 18 to 23, .* got 9"):
+        export_artifact(ranking_trained, tmp_path / "b", ("onnx",), opset=9)
