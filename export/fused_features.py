@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from torchtowers.export.errors import ExportError
 from torchtowers.export.fused_values import RAW_TYPES, value_module
 from torchtowers.handlers.encoders import (
     FIRST_TOKEN,
@@ -293,6 +294,11 @@ def given_features(encoder: QueryEncoder) -> tuple[dict[str, nn.Module], list[La
             modules[name] = FusedValue(name, feature, known.get(name))
         vocabulary = getattr(feature, "vocabulary", None)
         if vocabulary is not None:
+            if feature.is_list and "" in vocabulary:
+                raise ExportError(
+                    f"feature {name} can't be fused: one of its tokens is the empty string, which pads lists "
+                    "there; give that token a name"
+                )
             labels.append(Labels(name, name, vocabulary.tokens))
     return modules, labels
 

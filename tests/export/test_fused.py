@@ -14,9 +14,11 @@ from tests.export.fused import FUSABLE
 from torchtowers.export.artifact import export_artifact
 from torchtowers.export.comparison import BATCH_SIZES, TOLERANCE
 from torchtowers.export.errors import ExportError
+from torchtowers.export.fused_features import given_features
 from torchtowers.export.ranking_verification import ranking_inputs
 from torchtowers.export.retrieval_verification import retrieval_inputs
 from torchtowers.handlers.candidate_ranker import CandidateRanker
+from torchtowers.handlers.encoders import TokenListEncoder, Vocabulary
 from torchtowers.handlers.fused import load_fused
 from torchtowers.handlers.recommender import Recommender
 from torchtowers.handlers.request import Row
@@ -180,3 +182,14 @@ def test_the_opset_can_be_chosen(ranking_trained: Trained, tmp_path: Path) -> No
         assert {entry.domain: entry.version for entry in imported}[""] == 20
     with pytest.raises(ExportError, match=r"opset has to be from 18 to 23, .* got 9"):
         export_artifact(ranking_trained, tmp_path / "b", ("onnx",), opset=9)
+
+
+def test_a_list_with_an_empty_token_is_refused(artifact: Path) -> None:
+    recommender = Recommender.load(artifact, runtime="onnx")
+    history = recommender.encoder.encoders["history"]
+    assert isinstance(history, TokenListEncoder)
+    recommender.encoder.encoders["history"] = TokenListEncoder(
+        Vocabulary([*history.vocabulary.tokens[1:], ""]), history.max_length
+    )
+    with pytest.raises(ExportError, match="feature history can't be fused: one of its tokens is the empty"):
+        given_features(recommender.encoder)
