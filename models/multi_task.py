@@ -119,6 +119,7 @@ def build_multi_task(
     retrieval_weight: float = 1.0,
     rating_weight: float = 1.0,
     ranking: Ranking | None = None,
+    share: Mapping[str, str] | None = None,
 ) -> MultiTask:
     """Build a model of both tasks from the encoders of its features.
 
@@ -146,9 +147,10 @@ def build_multi_task(
             batch's size.
         rating_weight: Of the loss of the ratings.
         ranking: That loss; the mean squared error if not given.
+        share: As in `build_two_tower`.
 
     Raises:
-        ValueError: A number is out of range.
+        ValueError: A number is out of range, or a table can't be shared.
     """
     towers = build_two_tower(
         query_encoders,
@@ -170,6 +172,7 @@ def build_multi_task(
         temperature=temperature,
         remove_accidental_hits=remove_accidental_hits,
         remove_duplicate_queries=remove_duplicate_queries,
+        share=share,
     )
     return MultiTask(
         towers.query_tower,

@@ -169,6 +169,7 @@ class MultiTaskKind(_RetrievalKind):
             query_key=dataset.users.key,
             candidate_key=dataset.items.key,
             history=dataset.history,
+            share=config.features.share,
             **settings,
         )
 

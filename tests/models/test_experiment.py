@@ -9,14 +9,15 @@ import polars as pl
 import pytest
 import torch
 
-from tests.tiny import CONFIG, ITEMS, tiny_tables
+from tests.tiny import CONFIG, ITEMS, tiny_config, tiny_tables
 from torchtowers.data.errors import DataError
 from torchtowers.data.tables import Tables
 from torchtowers.export.artifact import export_artifact
 from torchtowers.models.config import RunConfig, parse_config
 from torchtowers.models.errors import ConfigError, RunError
-from torchtowers.models.experiment import evaluate_run, open_run, train
+from torchtowers.models.experiment import build_model, evaluate_run, open_run, prepare_run, train
 from torchtowers.models.model_config import RankingConfig
+from torchtowers.models.multi_task import MultiTask
 from torchtowers.models.rated_clicks import ClickLine
 from torchtowers.models.run import Run
 
@@ -232,3 +233,19 @@ def test_a_table_that_changed_after_training_changes_no_encoder(model: str, tmp_
     old, now = (of.dataset.items.take(np.arange(ITEMS))["year"] for of in (trained, again))
     assert now[0].tolist() == [10, 0]
     assert (now[1:] == old[1:]).all()
+
+
+def test_features_share_a_table_in_both_tasks_too() -> None:
+    history = {"kind": "history", "share": "item_id"}
+    config = tiny_config(
+        model={"kind": "multi_task"}, features={"user": {"user_id": {"kind": "token"}, "history": history}}
+    )
+    config, dataset = prepare_run(config, tiny_tables())
+    model = build_model(config, dataset)
+    assert isinstance(model, MultiTask)
+    queries, candidates = (
+        [parameter for name, parameter in tower.named_parameters() if feature in name]
+        for tower, feature in ((model.query_tower, "history"), (model.candidate_tower, "item_id"))
+    )
+    assert len(queries) == 1
+    assert any(queries[0] is table for table in candidates)
