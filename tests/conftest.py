@@ -26,6 +26,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="long form: scripts/test --all"))
 
 
+def store_of(artifact: Path, name: str, store: Path) -> Path:
+    """Build an archive for each runtime, `NAME-onnx.mar` and `NAME-torchscript.mar`, and give the store."""
+    for runtime in ("onnx", "torchscript"):
+        build_archive(artifact, name=f"{name}-{runtime}", export_path=store, runtime=runtime)
+    return store
+
+
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """A trained model; not to be changed."""
@@ -43,10 +50,7 @@ def artifact(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.fixture(scope="session")
 def archives(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model store with `tiny-onnx.mar` and `tiny-torchscript.mar`; not to be changed."""
-    store = tmp_path_factory.mktemp("store")
-    for runtime in ("onnx", "torchscript"):
-        build_archive(artifact, name=f"tiny-{runtime}", export_path=store, runtime=runtime)
-    return store
+    return store_of(artifact, "tiny", tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +70,4 @@ def ranking_artifact(ranking_trained: Trained, tmp_path_factory: pytest.TempPath
 @pytest.fixture(scope="session")
 def ranking_archives(ranking_artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model store with `ranking-onnx.mar` and `ranking-torchscript.mar`; not to be changed."""
-    store = tmp_path_factory.mktemp("ranking-store")
-    for runtime in ("onnx", "torchscript"):
-        build_archive(ranking_artifact, name=f"ranking-{runtime}", export_path=store, runtime=runtime)
-    return store
+    return store_of(ranking_artifact, "ranking", tmp_path_factory.mktemp("ranking-store"))
