@@ -206,7 +206,8 @@ def pooled_sum(indices: Tensor, weight: Tensor) -> Tensor:
 @torch.jit.unused
 def _is_traced() -> bool:
     """Tell whether the single operations have to be seen, by a compiler or an exporter."""
-    return torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None
+    tracing: bool = torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
+    return torch.compiler.is_compiling() or tracing
 
 
 def _initial(size: int, dim: int, std: float) -> Tensor:
