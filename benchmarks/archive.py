@@ -27,7 +27,8 @@ from table import Figures, print_table
 
 from torchtowers.export.signing import generate_key
 from torchtowers.export.vendored import write_vendored
-from torchtowers.handlers.signature import IndexSpec, Signature, TowerSpec, sha256_of
+from torchtowers.handlers.index_spec import IndexSpec
+from torchtowers.handlers.signature import Signature, TowerSpec, sha256_of
 from torchtowers.handlers.strings import StringTable
 
 ITEMS, DIM = int(os.environ.get("ARCHIVE_ITEMS", "4_000_000")), 64

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _EXAMPLES = """
 torchtowers export runs/movielens --out artifacts/movielens
 torchtowers export runs/movielens --out artifacts/movielens --format onnx --fused
+torchtowers export runs/movielens --out artifacts/small --weights int8 --index int8
 torchtowers export verify artifacts/movielens
 """
 
@@ -45,6 +46,22 @@ def add(commands: Any) -> None:
         help="also one file a format that takes raw values and gives ids and scores",
     )
     parser.add_argument("--opset", type=int, default=18, help="of ONNX files, from 18 on (18)")
+    for option, what in (("--weights", "what weights are kept as"), ("--index", "the index's embeddings")):
+        parser.add_argument(
+            option, choices=("float32", "float16", "int8"), default="float32", help=f"{what} (float32)"
+        )
+    parser.add_argument(
+        "--rescore",
+        action="store_true",
+        help="with --index int8: keep float32 embeddings on disk, and score the best by them",
+    )
+    parser.add_argument(
+        "--max-loss",
+        type=float,
+        default=0.05,
+        metavar="SHARE",
+        help="of the best 10 or 100 that smaller weights or index may lose before the export fails (0.05)",
+    )
     parser.add_argument(
         "--no-lookup",
         action="store_true",
@@ -70,12 +87,14 @@ def _run(arguments: argparse.Namespace) -> int:
         _print(error.comparisons, as_json=arguments.json)
         raise
     _print(comparisons, as_json=arguments.json)
-    log(
-        f"{words[1]} answers as the trained model did"
-        if is_verify
-        else f"{arguments.out} is exported and equal to the trained model"
-    )
+    log(f"{words[1]} answers as the trained model did" if is_verify else _exported(arguments))
     return 0
+
+
+def _exported(arguments: argparse.Namespace) -> str:
+    if arguments.weights == arguments.index == "float32":
+        return f"{arguments.out} is exported and equal to the trained model"
+    return f"{arguments.out} is exported; what it loses is in its report.json"
 
 
 def _verify(folder: Path) -> Sequence["Comparison"]:
@@ -86,6 +105,7 @@ def _verify(folder: Path) -> Sequence["Comparison"]:
 
 def _export(arguments: argparse.Namespace, run: Path) -> Sequence["Comparison"]:
     from torchtowers.export.artifact import export_artifact
+    from torchtowers.export.precision import Precision
     from torchtowers.models.experiment import open_run
 
     return export_artifact(
@@ -95,6 +115,7 @@ def _export(arguments: argparse.Namespace, run: Path) -> Sequence["Comparison"]:
         fused=arguments.fused,
         opset=arguments.opset,
         lookup=not arguments.no_lookup,
+        precision=Precision(arguments.weights, arguments.index, arguments.rescore, arguments.max_loss),
         log=log,
     )
 

@@ -11,17 +11,21 @@ from torchtowers.export.comparison import TOLERANCE, Comparison
 from torchtowers.export.errors import ExportError, VerificationError
 from torchtowers.export.expected import expected_ranking, expected_retrieval, write_expected
 from torchtowers.export.formats import FORMATS, FUSED_FORMATS, export_fused
+from torchtowers.export.loss import Loss, check_loss, ranking_loss, retrieval_loss
 from torchtowers.export.onnx import OPSET
+from torchtowers.export.precision import Precision
 from torchtowers.export.ranking_artifact import write_ranking
 from torchtowers.export.retrieval_artifact import write_retrieval
 from torchtowers.export.vendored import CONFIG, write_vendored
 from torchtowers.export.verification import verify
-from torchtowers.handlers.signature import FILE_NAME, sha256_of
+from torchtowers.handlers.signature import FILE_NAME, Signature, sha256_of
 from torchtowers.models.experiment import Trained
 from torchtowers.models.ranker import Ranker
 from torchtowers.models.retrieval_model import as_retrieval_model
 
 __all__ = ["export_artifact"]
+
+_FLOAT32 = Precision()
 
 
 def export_artifact(
@@ -32,6 +36,7 @@ def export_artifact(
     fused: bool = False,
     opset: int = OPSET,
     lookup: bool = True,
+    precision: Precision = _FLOAT32,
     log: Callable[[str], None] = lambda _: None,
 ) -> list[Comparison]:
     """Export a trained model; an earlier artifact under the same name is replaced only by a verified one.
@@ -45,6 +50,8 @@ def export_artifact(
         opset: The version of ONNX's operators, from 18 on.
         lookup: Whether known users' features are kept in the artifact, and for a ranking model known items',
             so that their id alone is enough.
+        precision: What weights and index are kept as. Where it is not float32, the loss is measured on the
+            run's test queries and written to `report.json`.
         log: Told what is done, a line each.
 
     Returns:
@@ -53,6 +60,7 @@ def export_artifact(
     Raises:
         ExportError: A format is unknown, or `out` is in the way or can't be written.
         VerificationError: An exported file differs from the model.
+        LossError: Smaller weights or a smaller index lose more than `precision` allows.
     """
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
@@ -65,59 +73,119 @@ def export_artifact(
     try:
         if target.exists() and not (target / FILE_NAME).exists() and not is_empty_folder(target):
             raise ExportError(f"{out} is in the way and is no artifact: choose another --out or remove it")
+        smaller = precision.applied(trained)
         with replaced_folder(target) as part:
-            comparisons = _write(
-                trained, part, list(dict.fromkeys(formats)), fused=fused, opset=opset, lookup=lookup, log=log
+            write = _write_ranking if isinstance(trained.model, Ranker) else _write_retrieval
+            signature = write(
+                smaller,
+                part,
+                list(dict.fromkeys(formats)),
+                opset=opset,
+                lookup=lookup,
+                precision=precision,
+                log=log,
             )
+            signature = _complete(smaller, part, signature, fused=fused, log=log)
+            loss = _loss(part, signature, trained, smaller, precision, log)
+            comparisons = _verified(part, smaller, log)
+            report = _write_report(part, comparisons, loss)
+            replace(signature, files={**signature.files, report.name: sha256_of(report)}).write(part)
     except OSError as error:
         raise ExportError(f"{out} can't be written: {error.strerror or error}") from error
     return comparisons
 
 
-def _write(
+def _write_retrieval(
     trained: Trained,
     folder: Path,
     formats: Sequence[str],
     *,
-    fused: bool,
     opset: int,
     lookup: bool,
+    precision: Precision,
     log: Callable[[str], None],
-) -> list[Comparison]:
-    is_ranking = isinstance(trained.model, Ranker)
-    write = write_ranking if is_ranking else write_retrieval
-    signature = write(trained, folder, formats, opset=opset, lookup=lookup, log=log)
-    if is_ranking:
-        expected = expected_ranking(trained.model, trained.dataset, lookup=lookup)
-    else:
-        expected = expected_retrieval(as_retrieval_model(trained.model), trained.dataset, lookup=lookup)
+) -> Signature:
+    signature = write_retrieval(
+        trained, folder, formats, opset=opset, lookup=lookup, precision=precision, log=log
+    )
+    expected = expected_retrieval(as_retrieval_model(trained.model), trained.dataset, lookup=lookup)
     write_expected(folder, expected)
+    return signature
+
+
+def _write_ranking(
+    trained: Trained,
+    folder: Path,
+    formats: Sequence[str],
+    *,
+    opset: int,
+    lookup: bool,
+    precision: Precision,
+    log: Callable[[str], None],
+) -> Signature:
+    signature = write_ranking(
+        trained, folder, formats, opset=opset, lookup=lookup, precision=precision, log=log
+    )
+    write_expected(folder, expected_ranking(trained.model, trained.dataset, lookup=lookup))
+    return signature
+
+
+def _complete(
+    trained: Trained, folder: Path, signature: Signature, *, fused: bool, log: Callable[[str], None]
+) -> Signature:
+    """Write what does not depend on the model's kind, and then the signature, as serving will read it."""
     write_vendored(folder, signature.kind)
     write_bills(folder, signature, log=log)
     signature = replace(signature, files=_hashes(folder))
     if fused:
         log("exporting the fused files")
         files = {
-            name: export_fused(name, trained, folder, signature) for name in formats if name in FUSED_FORMATS
+            name: export_fused(name, trained, folder, signature)
+            for name in signature.towers
+            if name in FUSED_FORMATS
         }
         signature = replace(signature, fused=files, files=_hashes(folder))
-    # Verification reads the signature back, as serving will.
     signature.write(folder)
+    return signature
+
+
+def _loss(
+    folder: Path,
+    signature: Signature,
+    trained: Trained,
+    smaller: Trained,
+    precision: Precision,
+    log: Callable[[str], None],
+) -> Loss | None:
+    if not precision.is_smaller:
+        return None
+    log("measuring what is lost, on the test queries")
+    if isinstance(trained.model, Ranker):
+        loss = ranking_loss(folder, signature, trained, smaller.model)
+    else:
+        loss = retrieval_loss(folder, signature, trained)
+    log(
+        f"{loss.top_10_overlap:.2%} of the best 10 and {loss.top_100_overlap:.2%} of the best 100 are kept, "
+        f"over {loss.queries:,} test queries; scores differ by {loss.score_difference:.2g} on average"
+    )
+    check_loss(loss, precision.max_loss)
+    return loss
+
+
+def _verified(folder: Path, trained: Trained, log: Callable[[str], None]) -> list[Comparison]:
     log("verifying every file against the trained model")
     try:
-        comparisons = verify(folder, trained)
+        return verify(folder, trained)
     except VerificationError as error:
         raise VerificationError(f"{error}; nothing was exported", error.comparisons) from error
-    report = _write_report(folder, comparisons)
-    replace(signature, files={**signature.files, report.name: sha256_of(report)}).write(folder)
-    return comparisons
 
 
-def _write_report(folder: Path, comparisons: Sequence[Comparison]) -> Path:
+def _write_report(folder: Path, comparisons: Sequence[Comparison], loss: Loss | None) -> Path:
     report = {
         "tolerance": TOLERANCE,
         "largest_difference": max(comparison.difference for comparison in comparisons),
         "comparisons": [vars(comparison) for comparison in comparisons],
+        **({} if loss is None else {"loss": vars(loss)}),
     }
     path = folder / "report.json"
     path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from torchtowers.export.fused_features import Labels, RawInput, given_features, raw_inputs
 from torchtowers.handlers.recommender import Recommender
+from torchtowers.handlers.vectors import Vectors
 
 __all__ = ["FusedRetrieval"]
 
@@ -26,6 +27,7 @@ class FusedRetrieval(nn.Module):
 
     __constants__ = ("has_history",)
     candidates: Tensor
+    scales: Tensor | None
     history_rows: Tensor
 
     def __init__(self, recommender: Recommender, tower: nn.Module) -> None:
@@ -45,7 +47,11 @@ class FusedRetrieval(nn.Module):
         self.ids = names
         self.features = nn.ModuleList(modules.values())
         self.tower = tower
-        self.register_buffer("candidates", torch.from_numpy(np.array(index.embeddings)))
+        # As the index has them; those that it scores again by are what its answers are made of.
+        kept = index.vectors if index.rescoring is None else Vectors(index.rescoring)
+        self.register_buffer("candidates", torch.from_numpy(np.array(kept.values)))
+        scales = None if kept.scales is None else torch.from_numpy(np.array(kept.scales))
+        self.register_buffer("scales", scales)
         history = recommender.signature.history
         self.has_history = history is not None
         self.history = modules[history] if history is not None else nn.Identity()
@@ -67,7 +73,11 @@ class FusedRetrieval(nn.Module):
         encoded: dict[str, Tensor] = {}
         for feature in self.features:
             encoded.update(feature(raw, row))
-        scores: Tensor = self.tower(encoded) @ self.candidates.t()
+        queries: Tensor = self.tower(encoded)
+        scores = queries @ self.candidates.to(queries.dtype).t()
+        scales = self.scales  # a local name, as TorchScript narrows no attribute's type
+        if scales is not None:
+            scores = scores * scales
         count = scores.size(1)
         excluded = raw[self.excluded]
         excluded = excluded.masked_fill(excluded < 0, count)

@@ -100,6 +100,7 @@ def _of_signature(signature: Signature) -> Content:
         "history": signature.history,
         "index": None if signature.index is None else vars(signature.index),
         "columns": sorted(signature.columns),
+        "weights": signature.weights,
         "onnx_opset": signature.onnx_opset,
         "versions": dict(signature.versions),
     }

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from torchtowers.export.formats import FORMATS, export_module
+from torchtowers.export.precision import Precision
 from torchtowers.export.tower_inputs import ranking_query, tower_spec, write_lookup, write_vocabularies
 from torchtowers.handlers.signature import Signature
 from torchtowers.models.experiment import Trained
@@ -19,6 +20,7 @@ def write_ranking(
     *,
     opset: int,
     lookup: bool,
+    precision: Precision,
     log: Callable[[str], None],
 ) -> Signature:
     """Write the artifact's files and give its signature, which names no sha256 yet.
@@ -29,6 +31,7 @@ def write_ranking(
         formats: Of `FORMATS`.
         opset: Of ONNX files.
         lookup: Whether known users' and items' features are kept.
+        precision: What the model's weights are.
         log: Told what is done, a line each.
 
     Raises:
@@ -54,4 +57,5 @@ def write_ranking(
         onnx_opset=opset if "onnx" in formats else None,
         versions=installed_versions("numpy", "onnx", "onnxruntime", "torch", "torchtowers"),
         files={},
+        weights=precision.weights,
     )

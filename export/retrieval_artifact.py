@@ -4,14 +4,15 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from torchtowers.export.errors import ExportError
 from torchtowers.export.formats import FORMATS, export_module
+from torchtowers.export.precision import Precision
 from torchtowers.export.tower_inputs import tower_spec, write_lookup, write_vocabularies
 from torchtowers.handlers.index import ExactIndex
-from torchtowers.handlers.signature import IndexSpec, Signature
+from torchtowers.handlers.index_spec import IndexSpec
+from torchtowers.handlers.signature import Signature
 from torchtowers.handlers.strings import StringTable
+from torchtowers.handlers.vectors import quantized
 from torchtowers.models.evaluation import embed_candidates
 from torchtowers.models.experiment import Trained
 from torchtowers.models.retrieval_model import as_retrieval_model
@@ -27,6 +28,7 @@ def write_retrieval(
     *,
     opset: int,
     lookup: bool,
+    precision: Precision,
     log: Callable[[str], None],
 ) -> Signature:
     """Write the artifact's files and give its signature, which names no sha256 yet.
@@ -37,6 +39,7 @@ def write_retrieval(
         formats: Of `FORMATS`.
         opset: Of ONNX files.
         lookup: Whether known users' features are kept.
+        precision: What the model's weights are, and what the index is to be.
         log: Told what is done, a line each.
 
     Raises:
@@ -52,7 +55,7 @@ def write_retrieval(
             ("candidate", model.candidate_tower, dataset.items),
         ):
             export_module(name, tower, table.encoders, folder / towers[name][side], opset=opset)
-    index = _write_index(folder, trained)
+    spec = _write_index(folder, trained, precision)
     write_vocabularies(folder, dataset)
     known = write_lookup(folder, dataset.users, dataset) if lookup else {}
     return Signature(
@@ -60,26 +63,31 @@ def write_retrieval(
         query=tower_spec(dataset.users, dataset, known),
         candidate=tower_spec(dataset.items, dataset, {}),
         history=dataset.history,
-        index=index,
+        index=spec,
         columns=_write_columns(folder, trained),
         towers=towers,
         onnx_opset=opset if "onnx" in formats else None,
         versions=installed_versions("numpy", "onnx", "onnxruntime", "torch", "torchtowers"),
         files={},
+        weights=precision.weights,
     )
 
 
-def _write_index(folder: Path, trained: Trained) -> IndexSpec:
+def _write_index(folder: Path, trained: Trained, precision: Precision) -> IndexSpec:
     embeddings = embed_candidates(as_retrieval_model(trained.model), trained.dataset)
     ids = _json_table(trained.dataset.items.key, trained.dataset.items.tokens)
-    index = ExactIndex(np.ascontiguousarray(embeddings), ids)
+    vectors = quantized(embeddings, precision.index)
+    index = ExactIndex(vectors, ids, rescoring=embeddings if precision.rescore else None)
     spec = IndexSpec(
         size=len(index),
-        dimension=embeddings.shape[1],
+        dimension=vectors.dimension,
         metric=index.metric,
         exact=index.is_exact,
         embeddings="index/embeddings.npy",
         ids="index/ids",
+        dtype=precision.index,
+        scales=None if vectors.scales is None else "index/scales.npy",
+        rescoring="index/rescoring.npy" if precision.rescore else None,
     )
     index.save(folder, spec)
     return spec

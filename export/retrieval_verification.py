@@ -102,7 +102,11 @@ def _compare_recommendations(
     # The index may hold items that came later than the model.
     tokens = items if candidates is not None else recommender.index.ids.json_values("the index's ids")
     row_of = {token: row for row, token in enumerate(tokens)}
-    embeddings = recommender.index.embeddings if candidates is None else candidates
+    index = recommender.index
+    if candidates is None or index.vectors.values.dtype != np.float32:
+        # What the index holds is compared with the model's by itself, where its rounding is allowed for.
+        rescoring = index.rescoring
+        candidates = index.vectors.take(slice(None)) if rescoring is None else rescoring
     has_history = recommender.encoder.history is not None
     model = None if fused is None else load_fused(runtime, fused)
     for batch in BATCH_SIZES:
@@ -116,7 +120,7 @@ def _compare_recommendations(
             answers = model(retrieval_inputs(recommender, rows))
         difference = 0.0
         for query, row, (found, scores) in zip(queries, encoded, answers, strict=True):
-            allowed = embeddings @ query
+            allowed = candidates @ query
             allowed[recommender.excluded(row)] = -np.inf
             difference = max(difference, _difference(found, scores, allowed, row_of, row.row.k))
         yield Comparison(runtime, name, batch, difference)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from torchtowers.handlers.query_encoder import QueryEncoder
 from torchtowers.handlers.request import Row
 from torchtowers.handlers.signature import Signature, TowerSpec
 from torchtowers.handlers.strings import StringTable
+from torchtowers.handlers.vectors import Vectors
 from torchtowers.handlers.vocabulary import Vocabulary
 
 __all__ = ["check_inputs", "check_stored"]
@@ -48,13 +50,30 @@ def check_stored(
         raise _differs("the index")
     index = ExactIndex.load(folder, signature.index)
     _check_strings("the candidates' ids", index.ids, dataset.items.tokens)
-    # Written so that a NaN differs, too.
-    if index.embeddings.shape != embeddings.shape or not np.all(
-        np.abs(index.embeddings - embeddings) <= tolerance
-    ):
+    if not _is_near(index.vectors, embeddings, tolerance):
         raise _differs("the candidates' embeddings")
+    if index.rescoring is not None and not _is_near(Vectors(index.rescoring), embeddings, tolerance):
+        raise _differs("the embeddings that the best candidates are scored by")
     for name, stem in signature.columns.items():
         _check_strings(f"column {name}", StringTable.load(folder, stem), dataset.item_table[name].to_list())
+
+
+def _is_near(vectors: Vectors, embeddings: NDArray[np.float32], tolerance: float) -> bool:
+    """Tell whether each value is what was stored, give or take the rounding to its type."""
+    if (len(vectors), vectors.dimension) != embeddings.shape:
+        return False
+    for first in range(0, len(vectors), _AT_ONCE):
+        rows = slice(first, first + _AT_ONCE)
+        rounding: NDArray[Any] | float = 0.0
+        if vectors.scales is not None:
+            rounding = vectors.scales[rows, None] / 2
+        elif vectors.values.dtype == np.float16:
+            half = np.finfo(np.float16)
+            rounding = np.abs(embeddings[rows]) * float(half.epsneg) + float(half.smallest_subnormal)
+        # Written so that a NaN differs, too.
+        if not np.all(np.abs(vectors.take(rows) - embeddings[rows]) <= tolerance + rounding):
+            return False
+    return True
 
 
 def check_inputs(folder: Path, tower: TowerSpec, table: EntityTable, dataset: Dataset) -> None:

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from torchtowers.handlers.arrays import map_array, save_array
-from torchtowers.handlers.errors import ArtifactError
-from torchtowers.handlers.signature import IndexSpec
+from torchtowers.handlers.errors import ArtifactError, shorten
+from torchtowers.handlers.index_spec import IndexSpec
 from torchtowers.handlers.strings import StringTable
+from torchtowers.handlers.vectors import DTYPES, Vectors
 from torchtowers.handlers.vocabulary import token_of
 
 __all__ = ["ExactIndex", "top_rows"]
@@ -21,17 +23,22 @@ class ExactIndex:
     """Candidates compared with queries by dot product.
 
     Args:
-        embeddings: float32 `[candidates, dim]`, C-contiguous.
-        ids: The candidates' ids, each as JSON text.
+        vectors: Their embeddings, float32 or smaller.
+        ids: Their ids, each as JSON text.
+        rescoring: Of int8 vectors, the float32 embeddings `[candidates, dim]`, of which a search reads only
+            the few rows that can be among the best; it then gives what float32 vectors would give.
     """
 
     is_exact = True
     metric = "dot"
 
-    def __init__(self, embeddings: NDArray[np.float32], ids: StringTable) -> None:
-        if len(embeddings) != len(ids):
-            raise ArtifactError(f"the index has {len(embeddings)} embeddings and {len(ids)} ids")
-        self.embeddings = embeddings
+    def __init__(
+        self, vectors: Vectors, ids: StringTable, *, rescoring: NDArray[np.float32] | None = None
+    ) -> None:
+        if len(vectors) != len(ids):
+            raise ArtifactError(f"the index has {len(vectors)} embeddings and {len(ids)} ids")
+        self.vectors = vectors
+        self.rescoring = rescoring
         self.ids = ids
         names = ids.json_values("the index's ids")
         if not all(isinstance(name, str) for name in names):
@@ -43,7 +50,7 @@ class ExactIndex:
             )
 
     def __len__(self) -> int:
-        return len(self.embeddings)
+        return len(self.vectors)
 
     def rows_of(self, ids: Sequence[object]) -> NDArray[np.int64]:
         """Give the rows of those ids that are candidates."""
@@ -67,12 +74,41 @@ class ExactIndex:
             ks: How many each query wants.
             excluded: Rows that each query must not get.
         """
-        scores = queries @ self.embeddings.T
-        return [top_rows(scores[position], k, excluded[position]) for position, k in enumerate(ks)]
+        scores = self.vectors.scores(queries)
+        if self.rescoring is None:
+            return [top_rows(scores[position], k, excluded[position]) for position, k in enumerate(ks)]
+        return [
+            self._rescored(queries[position], scores[position], k, excluded[position], self.rescoring)
+            for position, k in enumerate(ks)
+        ]
+
+    def _rescored(
+        self,
+        query: NDArray[np.float32],
+        scores: NDArray[np.float32],
+        k: int,
+        excluded: NDArray[np.int64],
+        embeddings: NDArray[np.float32],
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Score all rows anew whose true score can be among the k best."""
+        bounds = self.vectors.bounds(query)
+        _, certain = top_rows(scores - bounds, k, excluded)
+        if not len(certain):
+            return _NO_ROWS, certain
+        scores += bounds
+        scores[excluded] = -np.inf
+        rows = np.flatnonzero(scores >= (certain[-1] if len(certain) == k else -np.inf))
+        rows = rows[np.isfinite(scores[rows])]
+        best, found = top_rows(embeddings[rows] @ query, k)
+        return rows[best], found
 
     def save(self, folder: Path, spec: IndexSpec) -> None:
         """Write the embeddings and ids under the names in `spec`."""
-        save_array(folder, spec.embeddings, self.embeddings)
+        save_array(folder, spec.embeddings, self.vectors.values)
+        if spec.scales is not None and self.vectors.scales is not None:
+            save_array(folder, spec.scales, self.vectors.scales)
+        if spec.rescoring is not None and self.rescoring is not None:
+            save_array(folder, spec.rescoring, self.rescoring)
         self.ids.save(folder, spec.ids)
 
     @classmethod
@@ -82,16 +118,30 @@ class ExactIndex:
         Raises:
             ArtifactError: A file is missing or malformed, or does not fit the signature.
         """
-        embeddings = map_array(folder, spec.embeddings, np.float32, dimensions=2)
-        if embeddings.shape != (spec.size, spec.dimension):
-            raise ArtifactError(
-                f"{spec.embeddings} is {embeddings.shape}, the signature says ({spec.size}, {spec.dimension})"
-            )
         if not spec.exact or spec.metric != cls.metric:
             raise ArtifactError(f"expected an exact index compared by {cls.metric}, got {spec}")
-        if not np.isfinite(embeddings).all():
-            raise ArtifactError(f"{spec.embeddings} holds values that are not finite; train and export again")
-        return cls(embeddings, StringTable.load(folder, spec.ids))
+        if spec.dtype not in DTYPES or (spec.dtype == "int8") != (spec.scales is not None):
+            raise ArtifactError(
+                f"the index is {shorten(spec.dtype)} {'with' if spec.scales else 'without'} scales; this "
+                f"version knows {', '.join(DTYPES)}, of which int8 has scales"
+            )
+        if spec.rescoring is not None and spec.scales is None:
+            raise ArtifactError(f"only an int8 index is scored again, this one is {spec.dtype}")
+        values = _finite(folder, spec.embeddings, spec.dtype, (spec.size, spec.dimension))
+        scales = None if spec.scales is None else _finite(folder, spec.scales, "float32", (spec.size,))
+        rescoring = (
+            None if spec.rescoring is None else _finite(folder, spec.rescoring, "float32", values.shape)
+        )
+        return cls(Vectors(values, scales), StringTable.load(folder, spec.ids), rescoring=rescoring)
+
+
+def _finite(folder: Path, name: str, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    array = map_array(folder, name, np.dtype(dtype).type, dimensions=len(shape))
+    if array.shape != shape:
+        raise ArtifactError(f"{name} is {array.shape}, the signature says {shape}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ArtifactError(f"{name} holds values that are not finite; train and export again")
+    return array
 
 
 def top_rows(

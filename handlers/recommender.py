@@ -166,7 +166,7 @@ class Recommender:
 
     def _try_tower(self) -> None:
         """Run the tower once: a file that does not fit the signature is refused while it is loaded."""
-        expected = (1, self.index.embeddings.shape[1])
+        expected = (1, self.index.vectors.dimension)
         try:
             anyone = self.encoder.encode(Row({self.encoder.spec.key: "?"}, k=1))
             shape = self.tower(self.encoder.stack([anyone])).shape

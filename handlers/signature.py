@@ -9,6 +9,7 @@ from typing import Any
 
 from torchtowers.handlers.encoders import Encoder, TensorSpec, encoder_from_json
 from torchtowers.handlers.errors import ArtifactError, SignatureError, shorten
+from torchtowers.handlers.index_spec import IndexSpec
 from torchtowers.handlers.json_reader import JsonReader, inside
 from torchtowers.handlers.lookup import LookupColumn
 from torchtowers.handlers.strings import StringTable
@@ -19,7 +20,6 @@ __all__ = [
     "FORMAT_VERSION",
     "SERVED",
     "FeatureSpec",
-    "IndexSpec",
     "Signature",
     "TowerSpec",
     "sha256_of",
@@ -110,23 +110,6 @@ class TowerSpec:
 
 
 @dataclass(frozen=True)
-class IndexSpec:
-    """The candidates: `size` embeddings of `dimension` float32 values, compared by `metric`.
-
-    Args:
-        embeddings: The file of the embeddings, `[size, dimension]`.
-        ids: The stem of the files of the ids.
-    """
-
-    size: int
-    dimension: int
-    metric: str
-    exact: bool
-    embeddings: str
-    ids: str
-
-
-@dataclass(frozen=True)
 class Signature:
     """All that serving has to know of an artifact.
 
@@ -143,6 +126,7 @@ class Signature:
         versions: Of Python and of the libraries that made the artifact.
         files: The sha256 of every file of the artifact but the signature.
         fused: By runtime, the file that takes raw values, if there is one.
+        weights: What the files' weights are kept as: `float32`, `float16` or `int8`.
     """
 
     kind: str
@@ -156,6 +140,7 @@ class Signature:
     versions: Mapping[str, str]
     files: Mapping[str, str]
     fused: Mapping[str, str] = field(default_factory=dict)
+    weights: str = "float32"
 
     def verify_files(self, folder: Path, hashed: Mapping[str, str] | None = None) -> None:
         """Compare every file's sha256 with the signature's.
@@ -213,7 +198,7 @@ class Signature:
         names.update(self.fused.values())
         stems = list(self.columns.values())
         if self.index is not None:
-            names.add(self.index.embeddings)
+            names.update(self.index.arrays())
             stems.append(self.index.ids)
         for stem in stems:
             names.update(StringTable.files(stem))
@@ -241,6 +226,7 @@ class Signature:
             "columns": dict(self.columns),
             "towers": {runtime: dict(files) for runtime, files in self.towers.items()},
             "fused": dict(self.fused),
+            "weights": self.weights,
             "onnx_opset": self.onnx_opset,
             "versions": dict(self.versions),
             "files": dict(sorted(self.files.items())),
@@ -289,13 +275,14 @@ class Signature:
             query=_tower_from_json(reader.child("query")),
             candidate=None if candidate is None else _tower_from_json(reader.child("candidate")),
             history=reader.optional("history", str),
-            index=_index_from_json(reader.child("index")) if kind == "retrieval" else None,
+            index=IndexSpec.from_json(reader.child("index")) if kind == "retrieval" else None,
             columns=reader.child("columns").paths(),
             towers={
                 name: _files_of(files, SERVED[kind])
                 for name, files in reader.child("towers").children().items()
             },
             fused=reader.child("fused").paths(),
+            weights=reader.get("weights", str),
             onnx_opset=reader.optional("onnx_opset", int),
             versions=reader.child("versions").strings(),
             files={inside(name): sha for name, sha in reader.child("files").strings().items()},
@@ -305,17 +292,6 @@ class Signature:
 def _files_of(reader: JsonReader, served: str) -> dict[str, str]:
     reader.path(served)
     return reader.paths()
-
-
-def _index_from_json(reader: JsonReader) -> IndexSpec:
-    return IndexSpec(
-        size=reader.get("size", int),
-        dimension=reader.get("dimension", int),
-        metric=reader.get("metric", str),
-        exact=reader.get("exact", bool),
-        embeddings=reader.path("embeddings"),
-        ids=reader.path("ids"),
-    )
 
 
 def _tower_to_json(tower: TowerSpec) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchtowers.handlers.encoders import MISSING, UNKNOWN
 from torchtowers.models.embed_reduce import POWERS, divide_by_length
 
-__all__ = ["ListEmbedding", "TokenEmbedding", "WeightedListEmbedding", "pooled_sum"]
+__all__ = ["ListEmbedding", "Table", "TokenEmbedding", "WeightedListEmbedding", "pooled_sum"]
 
 # Above this many entries the matrix of counts costs more than it saves.
 _COUNTS_LIMIT = 32_000_000
@@ -17,7 +17,52 @@ _COUNTS_LIMIT = 32_000_000
 _LEAST = 1e-30
 
 
-class TokenEmbedding(nn.Module):
+class Table(nn.Module):
+    """What embeddings have in common: a row for each index, that of a missing value being zero.
+
+    Args:
+        size: Rows of the table.
+        dim: Its width.
+        std: Standard deviation of the initial values.
+    """
+
+    # Its gradient is sparse; the optimizers of training go by this.
+    sparse = True
+
+    scale: Tensor | None
+
+    def __init__(self, size: int, dim: int, std: float) -> None:
+        super().__init__()
+        self.padding = MISSING
+        self.is_stored = False
+        self.weight: Tensor = nn.Parameter(_initial(size, dim, std))
+        self.register_buffer("scale", None)
+
+    @torch.jit.unused
+    def store(self, values: Tensor, scale: Tensor | None) -> None:
+        """Keep other values in the weight's place, such as smaller ones; the table is not for training then.
+
+        Args:
+            values: Of any type, `[size, dim]`.
+            scale: What multiplies each row when it is looked up, float32 `[size, 1]`.
+        """
+        del self.weight
+        self.register_buffer("weight", values)
+        self.scale = scale
+        self.is_stored = True
+
+    def rows(self, indices: Tensor) -> Tensor:
+        """Look up; int64 `[...]` to `[..., dim]`."""
+        rows = F.embedding(indices, self.weight, padding_idx=self.padding, sparse=True)
+        if self.is_stored:
+            rows = rows.float()
+        scale = self.scale  # a local name, as TorchScript narrows no attribute's type
+        if scale is not None:
+            rows = rows * F.embedding(indices, scale)
+        return rows
+
+
+class TokenEmbedding(Table):
     """One row of a table for each index; a missing value has the zero vector.
 
     Args:
@@ -28,15 +73,10 @@ class TokenEmbedding(nn.Module):
         std: Standard deviation of the initial values.
     """
 
-    # Its gradient is sparse; the optimizers of training go by this.
-    sparse = True
-
     def __init__(self, size: int, dim: int, *, unknown_rate: float = 0.0, std: float = 0.05) -> None:
-        super().__init__()
+        super().__init__(size, dim, std)
         self.unknown_rate = unknown_rate
         self.unknown = UNKNOWN
-        self.padding = MISSING
-        self.weight = nn.Parameter(_initial(size, dim, std))
 
     def forward(self, indices: Tensor) -> Tensor:
         """Look up.
@@ -50,10 +90,10 @@ class TokenEmbedding(nn.Module):
         if self.training and self.unknown_rate > 0:
             replaced = torch.rand(indices.shape) < self.unknown_rate
             indices = indices.masked_fill(replaced.to(indices.device), self.unknown)
-        return F.embedding(indices, self.weight, padding_idx=self.padding, sparse=True)
+        return self.rows(indices)
 
 
-class ListEmbedding(nn.Module):
+class ListEmbedding(Table):
     """The pooled rows of a list of indices; an empty list has the zero vector.
 
     Args:
@@ -65,9 +105,6 @@ class ListEmbedding(nn.Module):
         std: Standard deviation of the initial values.
     """
 
-    # As for TokenEmbedding.
-    sparse = True
-
     def __init__(
         self,
         size: int,
@@ -78,12 +115,10 @@ class ListEmbedding(nn.Module):
         list_dropout: float = 0.0,
         std: float = 0.05,
     ) -> None:
-        super().__init__()
+        super().__init__(size, dim, std)
         self.power = POWERS[pooling]
         self.token_dropout = token_dropout
         self.list_dropout = list_dropout
-        self.padding = MISSING
-        self.weight = nn.Parameter(_initial(size, dim, std))
 
     def forward(self, indices: Tensor) -> Tensor:
         """Look up and pool.
@@ -97,16 +132,16 @@ class ListEmbedding(nn.Module):
         if self.training:
             indices = dropped(indices, self.token_dropout, self.list_dropout, self.padding)
             total = pooled_sum(indices, self.weight)
-        elif not torch.jit.is_scripting() and not _is_traced():  # type: ignore[attr-defined]
+        elif not self.is_stored and not torch.jit.is_scripting() and not _is_traced():  # type: ignore[attr-defined]
             # Measuring after each epoch took longer than the epoch: memory for every element of every list.
             total = pooled_sum(indices, self.weight)
         else:
-            present = (indices != self.padding).unsqueeze(-1).to(self.weight.dtype)
-            total = (F.embedding(indices, self.weight) * present).sum(1)
+            rows = self.rows(indices)
+            total = (rows * (indices != self.padding).unsqueeze(-1).to(rows.dtype)).sum(1)
         return divide_by_length(total, indices, self.padding, self.power)
 
 
-class WeightedListEmbedding(nn.Module):
+class WeightedListEmbedding(Table):
     """The weighted mean of the rows of a list of indices; an empty list has the zero vector.
 
     Args:
@@ -117,9 +152,6 @@ class WeightedListEmbedding(nn.Module):
         std: Standard deviation of the initial values.
     """
 
-    # As for TokenEmbedding.
-    sparse = True
-
     def __init__(
         self,
         size: int,
@@ -129,12 +161,10 @@ class WeightedListEmbedding(nn.Module):
         list_dropout: float = 0.0,
         std: float = 0.05,
     ) -> None:
-        super().__init__()
+        super().__init__(size, dim, std)
         self.token_dropout = token_dropout
         self.list_dropout = list_dropout
-        self.padding = MISSING
         self.least = _LEAST
-        self.weight = nn.Parameter(_initial(size, dim, std))
 
     def forward(self, indices: Tensor, weights: Tensor) -> Tensor:
         """Look up and pool: the sum of weights times rows, divided by the sum of the weights' sizes.
@@ -148,11 +178,11 @@ class WeightedListEmbedding(nn.Module):
         """
         if self.training:
             indices = dropped(indices, self.token_dropout, self.list_dropout, self.padding)
-        weights = weights.to(self.weight.dtype).masked_fill(indices == self.padding, 0.0)
+        rows = self.rows(indices)
+        weights = weights.to(rows.dtype).masked_fill(indices == self.padding, 0.0)
         # By the largest first, since the sum of weights may be too large, and one of them too small a number.
         weights = weights / weights.abs().amax(1, keepdim=True).clamp(min=self.least)
         weights = weights / weights.abs().sum(1, keepdim=True).clamp(min=self.least)
-        rows = F.embedding(indices, self.weight, padding_idx=self.padding, sparse=True)
         return torch.matmul(weights.unsqueeze(1), rows).squeeze(1)
 
 

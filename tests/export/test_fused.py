@@ -88,7 +88,7 @@ def test_any_values_get_the_answers_of_encoders_tower_and_index(
         for query, row, (items, scores) in zip(
             queries, encoded, fused(retrieval_inputs(recommender, rows)), strict=True
         ):
-            expected = recommender.index.embeddings @ query
+            expected = recommender.index.vectors.take(slice(None)) @ query
             excluded = recommender.excluded(row)
             assert len(items) == 60 - len(set(excluded.tolist()))
             found = recommender.index.rows_of(items)

@@ -15,7 +15,8 @@ from torchtowers.export.comparison import BATCH_SIZES, TOLERANCE
 from torchtowers.export.errors import VerificationError
 from torchtowers.export.verification import verify
 from torchtowers.handlers.encoders import MISSING, UNKNOWN
-from torchtowers.handlers.signature import IndexSpec, Signature, sha256_of
+from torchtowers.handlers.index_spec import IndexSpec
+from torchtowers.handlers.signature import Signature, sha256_of
 from torchtowers.handlers.strings import StringTable
 from torchtowers.models.experiment import Trained
 

@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 
 from torchtowers.handlers.encoders import BucketEncoder, Encoder, TokenEncoder, TokenListEncoder, Vocabulary
 from torchtowers.handlers.index import ExactIndex
+from torchtowers.handlers.index_spec import IndexSpec
 from torchtowers.handlers.limits import Limits
 from torchtowers.handlers.lookup import LookupColumn
 from torchtowers.handlers.query_encoder import QueryEncoder
 from torchtowers.handlers.recommender import Recommender
-from torchtowers.handlers.signature import FeatureSpec, IndexSpec, Signature, TowerSpec
+from torchtowers.handlers.signature import FeatureSpec, Signature, TowerSpec
 from torchtowers.handlers.strings import StringTable
+from torchtowers.handlers.vectors import Vectors
 
 ITEMS = ("10", "11", "12", "13")
 EMBEDDINGS = np.array([[1, 0], [0, 1], [1, 1], [2, 0]], dtype=np.float32)
@@ -119,7 +121,7 @@ def small_recommender(
         signature,
         QueryEncoder(signature.query, folder, history),
         small_tower,
-        ExactIndex(EMBEDDINGS, json_texts(ITEMS)),
+        ExactIndex(Vectors(EMBEDDINGS), json_texts(ITEMS)),
         {"title": json_texts(TITLES)},
         limits or Limits(),
     )

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,15 +13,16 @@ from numpy.typing import NDArray
 from tests.handlers.small import EMBEDDINGS, ITEMS, all_of, examples, json_texts
 from torchtowers.handlers.errors import ArtifactError
 from torchtowers.handlers.index import ExactIndex, top_rows
-from torchtowers.handlers.signature import IndexSpec
+from torchtowers.handlers.index_spec import IndexSpec
 from torchtowers.handlers.strings import StringTable
+from torchtowers.handlers.vectors import Vectors, quantized
 
 SPEC = IndexSpec(4, 2, "dot", True, "index/embeddings.npy", "index/ids")
 NO_ROWS = np.empty(0, dtype=np.int64)
 
 
 def small_index() -> ExactIndex:
-    return ExactIndex(EMBEDDINGS, json_texts(ITEMS))
+    return ExactIndex(Vectors(EMBEDDINGS), json_texts(ITEMS))
 
 
 def reference(scores: NDArray[np.float32], k: int, excluded: set[int]) -> list[int]:
@@ -94,13 +96,13 @@ def test_comes_back_from_its_files(tmp_path: Path) -> None:
     small_index().save(tmp_path, SPEC)
     index = ExactIndex.load(tmp_path, SPEC)
     assert len(index) == 4
-    assert index.embeddings.tolist() == EMBEDDINGS.tolist()
+    assert index.vectors.values.tolist() == EMBEDDINGS.tolist()
     assert all_of(index.ids) == ['"10"', '"11"', '"12"', '"13"']
 
 
 def test_an_empty_catalogue_gives_empty_lists(tmp_path: Path) -> None:
     spec = replace(SPEC, size=0)
-    ExactIndex(np.empty((0, 2), np.float32), StringTable.of([])).save(tmp_path, spec)
+    ExactIndex(Vectors(np.empty((0, 2), np.float32)), StringTable.of([])).save(tmp_path, spec)
     index = ExactIndex.load(tmp_path, spec)
     ((rows, scores),) = index.search(np.ones((1, 2), np.float32), [10], [NO_ROWS])
     assert (len(rows), len(scores)) == (0, 0)
@@ -118,7 +120,7 @@ def test_an_empty_catalogue_gives_empty_lists(tmp_path: Path) -> None:
 )
 def test_refuses_ids_that_do_not_fit(texts: list[str], message: str) -> None:
     with pytest.raises(ArtifactError, match=message):
-        ExactIndex(EMBEDDINGS, StringTable.of(texts))
+        ExactIndex(Vectors(EMBEDDINGS), StringTable.of(texts))
 
 
 @pytest.mark.parametrize(
@@ -144,6 +146,109 @@ def test_refuses_files_that_do_not_fit_the_signature(
 def test_refuses_embeddings_that_are_not_finite(tmp_path: Path, value: float) -> None:
     embeddings = EMBEDDINGS.copy()
     embeddings[2, 1] = value
-    ExactIndex(embeddings, json_texts(ITEMS)).save(tmp_path, SPEC)
+    ExactIndex(Vectors(embeddings), json_texts(ITEMS)).save(tmp_path, SPEC)
     with pytest.raises(ArtifactError, match="not finite"):
         ExactIndex.load(tmp_path, SPEC)
+
+
+INT8 = replace(SPEC, dtype="int8", scales="index/scales.npy")
+RESCORED = replace(INT8, rescoring="index/rescoring.npy")
+
+
+def random_index(dtype: str, *, rescored: bool = False, rows: int = 3_000) -> tuple[ExactIndex, Any]:
+    embeddings = np.random.default_rng(1).standard_normal((rows, 16)).astype(np.float32)
+    index = ExactIndex(
+        quantized(embeddings, dtype),
+        json_texts([str(row) for row in range(rows)]),
+        rescoring=embeddings if rescored else None,
+    )
+    return index, embeddings
+
+
+@examples(30)
+@given(
+    st.integers(1, 4_000),
+    st.lists(st.integers(0, 2_999), max_size=50),
+    st.integers(0, 1_000),
+)
+def test_scored_again_an_int8_index_gives_what_a_float32_one_gives(
+    k: int, excluded: list[int], seed: int
+) -> None:
+    query = np.random.default_rng(seed).standard_normal((1, 16)).astype(np.float32)
+    rows_out = [np.array(excluded, np.int64)]
+    (expected, scores), *_ = random_index("float32")[0].search(query, [k], rows_out)
+    (rows, found), *_ = random_index("int8", rescored=True)[0].search(query, [k], rows_out)
+    np.testing.assert_allclose(found, scores, rtol=0, atol=1e-5)
+    # Where scores are equal to the last digit, either may come first.
+    assert set(rows.tolist()) == set(expected.tolist())
+
+
+def test_few_rows_are_scored_again() -> None:
+    """Else the float32 embeddings would be read from the disk wholly."""
+    index, embeddings = random_index("int8", rescored=True)
+    touched: list[int] = []
+
+    class Watched:
+        def __getitem__(self, rows: Any) -> Any:
+            touched.append(len(rows))
+            return embeddings[rows]
+
+    index.rescoring = Watched()  # type: ignore[assignment]
+    index.search(np.ones((1, 16), np.float32), [10], [NO_ROWS])
+    assert 10 <= touched[0] < 100
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+def test_a_smaller_index_finds_nearly_the_same(dtype: str) -> None:
+    queries = np.random.default_rng(2).standard_normal((50, 16)).astype(np.float32)
+    best, _ = random_index("float32")
+    smaller, _ = random_index(dtype)
+    ks, nothing = [100] * 50, [NO_ROWS] * 50
+    pairs = zip(best.search(queries, ks, nothing), smaller.search(queries, ks, nothing), strict=True)
+    shares = [np.isin(expected, got).mean() for (expected, _), (got, _) in pairs]
+    assert np.mean(shares) > 0.97
+
+
+@pytest.mark.parametrize(
+    ("spec", "dtype", "rescored"),
+    [(replace(SPEC, dtype="float16"), "float16", False), (INT8, "int8", False), (RESCORED, "int8", True)],
+)
+def test_a_smaller_index_comes_back_from_its_files(
+    tmp_path: Path, spec: IndexSpec, dtype: str, rescored: bool
+) -> None:
+    index, _ = random_index(dtype, rescored=rescored)
+    spec = replace(spec, size=3_000, dimension=16)
+    index.save(tmp_path, spec)
+    loaded = ExactIndex.load(tmp_path, spec)
+    query = np.ones((1, 16), np.float32)
+    (rows, scores), (found, others) = (part.search(query, [7], [NO_ROWS])[0] for part in (index, loaded))
+    assert np.array_equal(rows, found)
+    assert np.array_equal(scores, others)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"dtype": "int4"}, "the index is int4 with scales; this version knows float32, float16, int8"),
+        ({"scales": None}, "the index is int8 without scales"),
+        ({"dtype": "float16"}, "the index is float16 with scales"),
+        ({"dtype": "float32", "scales": None}, "expected 2 dimensions of float32, got 2 of int8"),
+        ({"scales": "index/embeddings.npy"}, "expected 1 dimensions of float32, got 2 of int8"),
+        ({"rescoring": "index/scales.npy"}, "expected 2 dimensions of float32, got 1 of float32"),
+        ({"rescoring": "index/none.npy"}, r"index/none.npy in .* can't be read"),
+    ],
+)
+def test_refuses_smaller_files_that_do_not_fit(
+    tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    index, _ = random_index("int8")
+    spec = replace(INT8, size=3_000, dimension=16)
+    index.save(tmp_path, spec)
+    with pytest.raises(ArtifactError, match=message):
+        ExactIndex.load(tmp_path, replace(spec, **change))  # type: ignore[arg-type]
+
+
+def test_refuses_scores_again_of_what_is_no_int8(tmp_path: Path) -> None:
+    small_index().save(tmp_path, SPEC)
+    with pytest.raises(ArtifactError, match="only an int8 index is scored again, this one is float32"):
+        ExactIndex.load(tmp_path, replace(SPEC, rescoring="index/embeddings.npy"))

@@ -18,6 +18,7 @@ from torchtowers.handlers.recommender import Recommender
 from torchtowers.handlers.request import Row
 from torchtowers.handlers.signature import Signature, sha256_of
 from torchtowers.handlers.strings import StringTable
+from torchtowers.handlers.vectors import Vectors
 from torchtowers.models.experiment import Trained
 
 
@@ -100,7 +101,7 @@ def test_a_batch_in_blocks_gives_the_same(small: Recommender, monkeypatch: pytes
 
 def test_items_without_history_index_are_never_excluded_by_it(tmp_path: Path) -> None:
     small = small_recommender(tmp_path)
-    index = ExactIndex(EMBEDDINGS, json_texts(["10", "11", "other", "13"]))
+    index = ExactIndex(Vectors(EMBEDDINGS), json_texts(["10", "11", "other", "13"]))
     without = Recommender(small.signature, small.encoder, small.tower, index, {}, Limits())
     assert without.recommend({"user_id": "u1", "exclude_history": True})["items"] == ["other", "13"]
 

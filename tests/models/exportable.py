@@ -268,5 +268,6 @@ NOT_EXPORTED = {
     "ListLoss": "the base class of the losses over lists",
     "SequentialTwoTower": "its two towers are what is exported",
     "StreamingFrequency": "counts that training makes",
+    "Table": "the base class of embeddings",
     "TwoTower": "its two towers are what is exported",
 }
