@@ -8,7 +8,7 @@ from torchtowers.data.config import DataConfig
 from torchtowers.data.errors import DataError, shorten
 from torchtowers.data.times import to_seconds
 
-__all__ = ["Cleaner", "column_of"]
+__all__ = ["Cleaner", "column_of", "with_ids"]
 
 
 def column_of(table: pl.DataFrame, name: str, key: str, what: str = "the table") -> pl.Series:
@@ -31,6 +31,24 @@ def column_of(table: pl.DataFrame, name: str, key: str, what: str = "the table")
         f"{key}: there is no column {name}; {what} has {', '.join([*alike, *others])}: name one of these, or "
         "add the column"
     )
+
+
+def with_ids(table: pl.DataFrame, key: str) -> pl.DataFrame:
+    """Give the rows that have an id, with ids that are text.
+
+    Args:
+        table: Entities or interactions.
+        key: The column of the ids.
+
+    Raises:
+        DataError: The column is of the wrong type.
+    """
+    kind = table[key].dtype
+    if not (kind == pl.String or kind.is_integer() or kind in (pl.Categorical, pl.Enum, pl.Null)):
+        raise DataError(
+            f"{key}: ids are text or integers, the column holds {kind}: cast it to integers or text"
+        )
+    return table.with_columns(pl.col(key).cast(pl.String)).filter(pl.col(key).fill_null("") != "")
 
 
 class Cleaner:
@@ -116,13 +134,9 @@ class Cleaner:
         return table
 
     def _with_ids(self, table: pl.DataFrame, key: str, reason: str) -> pl.DataFrame:
-        kind = table[key].dtype
-        if not (kind == pl.String or kind.is_integer() or kind in (pl.Categorical, pl.Enum, pl.Null)):
-            raise DataError(
-                f"{key}: ids are text or integers, the column holds {kind}: cast it to integers or text"
-            )
-        table = table.with_columns(pl.col(key).cast(pl.String))
-        return self._keep(table, pl.col(key).fill_null("") != "", reason)
+        kept = with_ids(table, key)
+        self.count(reason, table.height - kept.height)
+        return kept
 
     def _keep(self, table: pl.DataFrame, condition: pl.Expr, reason: str) -> pl.DataFrame:
         kept = table.filter(condition)

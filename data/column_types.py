@@ -1,4 +1,4 @@
-"""Which types of columns a kind of feature can encode."""
+"""Which types of columns a kind of feature, or its encoder, can encode."""
 
 import polars as pl
 
@@ -17,19 +17,36 @@ from torchtowers.data.feature_config import (
     VectorFeature,
     WordsFeature,
 )
+from torchtowers.handlers.encoders import (
+    BooleanEncoder,
+    BucketEncoder,
+    Encoder,
+    HashedTokenEncoder,
+    HashedWordsEncoder,
+    NumberEncoder,
+    TimestampEncoder,
+    TokenEncoder,
+    TokenListEncoder,
+    UnifiedTokenEncoder,
+    VectorEncoder,
+    WeightedListEncoder,
+    WordsEncoder,
+)
 
 __all__ = ["checked_column"]
 
 _TABLES = {"user": "the users' table", "item": "the items' table", "context": "the interactions' table"}
 
 
-def checked_column(table: pl.DataFrame, name: str, feature: FeatureConfig, section: str) -> pl.Series:
+def checked_column(
+    table: pl.DataFrame, name: str, feature: FeatureConfig | Encoder, section: str
+) -> pl.Series:
     """Give a feature's column, if it is there and of a type that the feature's kind can encode.
 
     Args:
         table: Where to look.
         name: Of the feature and the column.
-        feature: How it is encoded.
+        feature: How it is encoded, or by which encoder.
         section: Of the configuration, `user`, `item` or `context`; for errors.
 
     Raises:
@@ -40,7 +57,7 @@ def checked_column(table: pl.DataFrame, name: str, feature: FeatureConfig, secti
     return column
 
 
-def _check_type(feature: FeatureConfig, column: pl.Series, section: str) -> None:
+def _check_type(feature: FeatureConfig | Encoder, column: pl.Series, section: str) -> None:
     kind = column.dtype
     if column.null_count() == len(column):
         return  # whichever type a reader gives a column without values
@@ -48,22 +65,29 @@ def _check_type(feature: FeatureConfig, column: pl.Series, section: str) -> None
     is_text = kind == pl.String
     token, fits, wanted = _is_token(kind), False, ""
     match feature:
-        case TokenFeature() | HashedTokenFeature() | UnifiedTokenFeature():
+        case (
+            TokenFeature()
+            | HashedTokenFeature()
+            | UnifiedTokenFeature()
+            | TokenEncoder()
+            | HashedTokenEncoder()
+            | UnifiedTokenEncoder()
+        ):
             fits, wanted = token, "strings or integers"
-        case ListFeature(weighted=True):
+        case ListFeature(weighted=True) | WeightedListEncoder():
             fits, wanted = inner is not None or is_text, "lists of pairs of a token and a weight"
-        case ListFeature():
+        case ListFeature() | TokenListEncoder():
             fits, wanted = (inner is not None and _is_token(inner)) or is_text, "lists of strings or integers"
-        case WordsFeature():
+        case WordsFeature() | WordsEncoder() | HashedWordsEncoder():
             fits, wanted = is_text, "strings"
-        case NumberFeature() | BucketsFeature():
+        case NumberFeature() | BucketsFeature() | NumberEncoder() | BucketEncoder():
             fits, wanted = kind.is_numeric(), "numbers"
-        case BooleanFeature():
+        case BooleanFeature() | BooleanEncoder():
             fits, wanted = kind == pl.Boolean or kind.is_integer(), "true and false, or 1 and 0"
-        case TimestampFeature():
+        case TimestampFeature() | TimestampEncoder():
             fits = kind.is_numeric() or is_text or kind == pl.Date or isinstance(kind, pl.Datetime)
             wanted = "dates, numbers since 1970 or ISO 8601 texts"
-        case VectorFeature():
+        case VectorFeature() | VectorEncoder():
             fits = (inner is not None and inner.is_numeric()) or is_text
             wanted = "lists of numbers"
     if not fits:

@@ -12,7 +12,7 @@ from torchtowers.data.column_encoding import Column, encode_columns
 from torchtowers.data.ragged import Ragged
 from torchtowers.handlers.encoders import Encoder, Vocabulary
 
-__all__ = ["EntityTable", "encode_table"]
+__all__ = ["EntityTable", "encode_table", "tower_inputs"]
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,7 @@ class EntityTable:
 
     def take(self, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         """Give some rows as a tower's inputs: by tensor, `[rows]`, `[rows, width]` or `[rows, length]`."""
-        return {
-            name: column.take(rows) if isinstance(column, Ragged) else column[rows]
-            for name, column in self.columns.items()
-        }
+        return tower_inputs(self.columns, rows)
 
 
 def encode_table(
@@ -67,3 +64,11 @@ def encode_table(
         DataError: A value does not fit its encoder.
     """
     return EntityTable(key, ids, encoders, encode_columns(table, encoders, given))
+
+
+def tower_inputs(columns: Mapping[str, Column], rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """Give some encoded rows to a tower: by tensor, `[rows]`, `[rows, width]` or `[rows, length]`."""
+    return {
+        name: column.take(rows) if isinstance(column, Ragged) else column[rows]
+        for name, column in columns.items()
+    }

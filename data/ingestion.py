@@ -66,16 +66,23 @@ def ingest(tables: Tables, data: DataConfig, split: SplitConfig, ids: Mapping[st
     return _Ingestion(data, split).run(tables, ids)
 
 
-def batches_of(table: pl.DataFrame | pl.LazyFrame) -> Iterator[tuple[int, pl.DataFrame]]:
-    """Give a table's rows in their order, `ROWS_AT_ONCE` at a time, each part with its first row's number.
+def batches_of(
+    table: pl.DataFrame | pl.LazyFrame, *, rows: int = ROWS_AT_ONCE, what: str = "the interactions"
+) -> Iterator[tuple[int, pl.DataFrame]]:
+    """Give a table's rows in their order, so many at a time, each part with its first row's number.
+
+    Args:
+        table: What to read.
+        rows: Of a part, at most.
+        what: The table's name, for errors.
 
     Raises:
         DataError: A file can't be read.
     """
     first = 0
-    batches = table.lazy().collect_batches(chunk_size=ROWS_AT_ONCE, maintain_order=True)
+    batches = table.lazy().collect_batches(chunk_size=rows, maintain_order=True)
     while True:
-        with _readable():
+        with _readable(what):
             batch = next(batches, None)
         if batch is None:
             return
@@ -195,16 +202,16 @@ class _Ingestion:
 
 
 def _without_rows(table: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
-    with _readable():
+    with _readable("the interactions"):
         return table.lazy().head(0).collect()
 
 
 @contextmanager
-def _readable() -> Iterator[None]:
+def _readable(what: str) -> Iterator[None]:
     try:
         yield
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"the interactions can't be read ({reason_of(error)})") from error
+        raise DataError(f"{what} can't be read ({reason_of(error)})") from error
 
 
 def _id_rows(table: pl.DataFrame | None, key: str) -> IdRows:

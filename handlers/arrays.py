@@ -1,6 +1,8 @@
-"""Arrays of an artifact, mapped into memory and checked before they are trusted."""
+"""Arrays of an artifact, written a block at a time, and mapped and checked before they are trusted."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -8,14 +10,77 @@ from numpy.typing import NDArray
 
 from torchtowers.handlers.errors import ArtifactError, shorten
 
-__all__ = ["map_array", "save_array"]
+__all__ = ["ArrayWriter", "map_array", "save_array"]
+
+
+class ArrayWriter:
+    """Writes `folder/name` as .npy a block at a time, the same bytes as `np.save`; its folders are made.
+
+    It is a context manager: the array is complete when that ends well.
+
+    Args:
+        folder: Where the file goes.
+        name: The file.
+        dtype: Of the array.
+        row: The shape behind the first dimension, `()` for an array of one dimension.
+    """
+
+    def __init__(self, folder: Path, name: str, dtype: Any, row: Sequence[int] = ()) -> None:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._dtype = np.dtype(dtype)
+        self._row = tuple(row)
+        self._length = 0
+        self._file = path.open("wb")
+        self._write_header()
+
+    def __len__(self) -> int:
+        return self._length
+
+    def append(self, block: NDArray[Any]) -> None:
+        """Write further rows, `[rows, *row]`.
+
+        Raises:
+            ValueError: They are of another shape.
+        """
+        if block.shape[1:] != self._row:
+            raise ValueError(f"expected rows of the shape {self._row}, got {block.shape[1:]}")
+        self._file.write(np.ascontiguousarray(block, dtype=self._dtype).data)
+        self._length += len(block)
+
+    def close(self) -> None:
+        """Write how many rows there are."""
+        self._file.seek(0)
+        self._write_header()
+        self._file.close()
+
+    def __enter__(self) -> "ArrayWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._file.close()
+
+    def _write_header(self) -> None:
+        # It has room for a first dimension of any size, so that it can be written again in its place.
+        np.lib.format.write_array_header_1_0(
+            self._file,
+            {
+                "descr": np.lib.format.dtype_to_descr(self._dtype),
+                "fortran_order": False,
+                "shape": (self._length, *self._row),
+            },
+        )
 
 
 def save_array(folder: Path, name: str, array: NDArray[Any]) -> None:
     """Write `folder/name` as .npy, with its folders made."""
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.save(path, np.ascontiguousarray(array), allow_pickle=False)
+    with ArrayWriter(folder, name, array.dtype, array.shape[1:]) as writer:
+        writer.append(array)
 
 
 def map_array(folder: Path, name: str, dtype: type[np.generic], dimensions: int = 1) -> NDArray[Any]:

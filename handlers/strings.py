@@ -2,16 +2,18 @@
 
 import json
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from torchtowers.handlers.arrays import map_array, save_array
+from torchtowers.handlers.arrays import ArrayWriter, map_array
 from torchtowers.handlers.errors import ArtifactError, shorten
 
-__all__ = ["StringTable", "check_offsets"]
+__all__ = ["StringTable", "StringTableWriter", "check_offsets"]
 
 
 class StringTable:
@@ -29,7 +31,10 @@ class StringTable:
     @classmethod
     def of(cls, strings: Iterable[str]) -> "StringTable":
         """Pack strings."""
-        encoded = [string.encode() for string in strings]
+        return cls._of_raw([string.encode() for string in strings])
+
+    @classmethod
+    def _of_raw(cls, encoded: list[bytes]) -> "StringTable":
         offsets = np.zeros(len(encoded) + 1, dtype=np.int64)
         np.cumsum([len(string) for string in encoded], out=offsets[1:])
         return cls(np.frombuffer(b"".join(encoded), dtype=np.uint8), offsets)
@@ -43,6 +48,10 @@ class StringTable:
 
     def __getitem__(self, row: int) -> str:
         return self.raw(row).decode()
+
+    def take(self, rows: Iterable[int]) -> "StringTable":
+        """Give some rows as a table of their own."""
+        return self._of_raw([self.raw(row) for row in rows])
 
     def json_values(self, place: str) -> list[Any]:
         """Parse every string as the JSON value that it has to be.
@@ -66,9 +75,8 @@ class StringTable:
 
     def save(self, folder: Path, stem: str) -> None:
         """Write the two files."""
-        bytes_file, offsets_file = self.files(stem)
-        save_array(folder, bytes_file, self._block)
-        save_array(folder, offsets_file, self._offsets)
+        with StringTableWriter(folder, stem) as writer:
+            writer.append(self)
 
     @classmethod
     def load(cls, folder: Path, stem: str) -> "StringTable":
@@ -82,6 +90,36 @@ class StringTable:
         offsets = map_array(folder, offsets_file, np.int64)
         check_offsets(offsets, len(block), f"{stem} in {folder.name}")
         return cls(block, offsets)
+
+
+class StringTableWriter:
+    """Writes a table's two files a part at a time; a context manager, as `ArrayWriter` is.
+
+    Args:
+        folder: Where the files go.
+        stem: Of their names.
+    """
+
+    def __init__(self, folder: Path, stem: str) -> None:
+        bytes_file, offsets_file = StringTable.files(stem)
+        self._files = ExitStack()
+        self._block = self._files.enter_context(ArrayWriter(folder, bytes_file, np.uint8))
+        self._offsets = self._files.enter_context(ArrayWriter(folder, offsets_file, np.int64))
+        self._offsets.append(np.zeros(1, dtype=np.int64))
+
+    def append(self, table: StringTable) -> None:
+        """Write further rows."""
+        begin, end = table._offsets[0], table._offsets[-1]
+        self._offsets.append(table._offsets[1:] - begin + len(self._block))
+        self._block.append(table._block[begin:end])
+
+    def __enter__(self) -> "StringTableWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._files.__exit__(kind, error, trace)
 
 
 def check_offsets(offsets: NDArray[np.int64], length: int, place: str) -> None:

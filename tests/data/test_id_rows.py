@@ -4,7 +4,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torchtowers.data.id_rows import IdRows
+from torchtowers.data.id_rows import IdHashes, IdRows, hashes_of
 
 BATCHES = st.lists(st.lists(st.text(max_size=3), max_size=12), max_size=6)
 
@@ -35,3 +35,14 @@ def test_two_of_them_do_not_share_numbers() -> None:
     first, second = IdRows(), IdRows()
     assert first.encode(pl.Series(["a", "b"])).tolist() == [0, 1]
     assert second.encode(pl.Series(["b", "a"])).tolist() == [0, 1]
+
+
+@given(st.lists(st.text(max_size=3), unique=True), st.lists(st.text(max_size=3)))
+def test_hashes_stand_for_their_ids(known: list[str], asked: list[str]) -> None:
+    ids = IdHashes()
+    for part in (known[::2], known[1::2]):
+        ids.add(hashes_of(pl.Series(part, dtype=pl.String)))
+    order = known[::2] + known[1::2]
+    assert len(ids) == len(known)
+    found = ids.find(hashes_of(pl.Series(asked, dtype=pl.String)))
+    assert found.tolist() == [order.index(token) if token in order else -1 for token in asked]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from torchtowers.handlers.arrays import map_array, save_array
+from torchtowers.handlers.arrays import ArrayWriter, map_array, save_array
 from torchtowers.handlers.errors import ArtifactError
 
 
@@ -58,3 +58,28 @@ def test_refuses_what_is_no_such_array(tmp_path: Path, content: bytes, message: 
 def test_refuses_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"rows.npy in .* can't be read"):
         map_array(tmp_path, "rows.npy", np.int64)
+
+
+@pytest.mark.parametrize("shape", [(0,), (7,), (0, 3), (12_345, 2), (4, 2, 3)])
+@pytest.mark.parametrize("dtype", [np.float32, np.int64, np.uint8])
+def test_blocks_give_the_bytes_of_the_whole(
+    tmp_path: Path, shape: tuple[int, ...], dtype: type[np.generic]
+) -> None:
+    array = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    with ArrayWriter(tmp_path, "new/blocks.npy", dtype, shape[1:]) as writer:
+        for block in np.array_split(array, 3):
+            writer.append(block)
+    assert len(writer) == len(array)
+    assert (tmp_path / "new/blocks.npy").read_bytes() == npy(array)
+    save_array(tmp_path, "whole.npy", np.asfortranarray(array))
+    assert (tmp_path / "whole.npy").read_bytes() == npy(array)
+
+
+def test_rows_of_another_shape_are_refused_and_what_failed_is_no_array(tmp_path: Path) -> None:
+    rows = [np.ones((1, width), np.float32) for width in (3, 2)]
+    with (
+        pytest.raises(ValueError, match=r"expected rows of the shape \(3,\), got \(2,\)"),
+        ArrayWriter(tmp_path, "rows.npy", np.float32, (3,)) as writer,
+    ):
+        list(map(writer.append, rows))
+    assert len(map_array(tmp_path, "rows.npy", np.float32, dimensions=2)) == 0

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.handlers.small import all_of, examples, json_texts
 from torchtowers.handlers.errors import ArtifactError
-from torchtowers.handlers.strings import StringTable
+from torchtowers.handlers.strings import StringTable, StringTableWriter
 
 
 def test_packs_utf8() -> None:
@@ -88,3 +88,25 @@ def test_json_of_any_values_comes_back(values: list[object]) -> None:
     table = json_texts(values)
     assert table.json_values("column") == values
     assert [json.loads(table.raw(row)) for row in range(len(table))] == values
+
+
+@examples(40)
+@given(st.lists(st.lists(st.text())))
+def test_parts_give_the_files_of_the_whole(
+    tmp_path_factory: pytest.TempPathFactory, parts: list[list[str]]
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    with StringTableWriter(folder, "parts") as writer:
+        for part in parts:
+            # A part of a table, whose offsets begin elsewhere.
+            table = StringTable.of(["before", *part])
+            writer.append(table.take(range(1, len(table))))
+    StringTable.of([string for part in parts for string in part]).save(folder, "whole")
+    for one, two in zip(StringTable.files("parts"), StringTable.files("whole"), strict=True):
+        assert (folder / one).read_bytes() == (folder / two).read_bytes()
+
+
+def test_gives_some_rows() -> None:
+    table = StringTable.of(["a", "", "été", "b"])
+    assert all_of(table.take([2, 0, 2])) == ["été", "a", "été"]
+    assert all_of(table.take([])) == []
