@@ -1,7 +1,7 @@
 """torchtowers export: from a run to a verified artifact, and an artifact verified again."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,25 +15,34 @@ torchtowers export runs/movielens --out artifacts/movielens
 torchtowers export runs/movielens --out artifacts/movielens --format onnx --fused
 torchtowers export runs/movielens --out artifacts/small --weights int8 --index int8
 torchtowers export verify artifacts/movielens
+torchtowers export index artifacts/movielens --items items.parquet --out artifacts/movielens-today
 """
+_VERIFY_EXAMPLES = "torchtowers export verify artifacts/movielens"
 
 
 def add(commands: Any) -> None:
-    """Add the command."""
+    """Add the command, and `export verify`."""
+    _add_export(commands)
+    verify = add_command(
+        commands,
+        "export verify",
+        "compare an artifact with the trained model again; its run is not needed",
+        _VERIFY_EXAMPLES,
+    )
+    verify.add_argument("artifact", type=Path, metavar="ARTIFACT", help="the artifact directory")
+    verify.add_argument("--json", action="store_true", help="print the comparisons for machines")
+    verify.set_defaults(run=_run_verify)
+
+
+def _add_export(commands: Any) -> None:
     parser = add_command(
         commands,
         "export",
         "export a run's towers and index, and verify them against the trained model",
         _EXAMPLES,
     )
-    parser.add_argument(
-        "directory",
-        type=Path,
-        nargs="+",
-        metavar="RUN",
-        help="the run directory; or the word verify and an artifact directory",
-    )
-    parser.add_argument("--out", type=Path, help="the artifact directory")
+    parser.add_argument("directory", type=Path, metavar="RUN", help="the run directory")
+    parser.add_argument("--out", type=Path, required=True, help="the artifact directory")
     parser.add_argument(
         "--format",
         action="append",
@@ -72,35 +81,32 @@ def add(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from torchtowers.export.errors import ExportError, VerificationError
-
-    words = arguments.directory
-    is_verify = len(words) == 2 and str(words[0]) == "verify"
-    if not is_verify and (len(words) != 1 or arguments.out is None):
-        raise ExportError(
-            "expected torchtowers export RUN --out ARTIFACT, or torchtowers export verify ARTIFACT; "
-            f"got {' '.join(map(str, words))}{'' if arguments.out else ' without --out'}"
-        )
-    try:
-        comparisons = _verify(words[1]) if is_verify else _export(arguments, words[0])
-    except VerificationError as error:
-        _print(error.comparisons, as_json=arguments.json)
-        raise
-    _print(comparisons, as_json=arguments.json)
-    log(f"{words[1]} answers as the trained model did" if is_verify else _exported(arguments))
+    _compare(lambda: _export(arguments, arguments.directory), as_json=arguments.json)
+    if arguments.weights == arguments.index == "float32":
+        log(f"{arguments.out} is exported and equal to the trained model")
+    else:
+        log(f"{arguments.out} is exported; what it loses is in its report.json")
     return 0
 
 
-def _exported(arguments: argparse.Namespace) -> str:
-    if arguments.weights == arguments.index == "float32":
-        return f"{arguments.out} is exported and equal to the trained model"
-    return f"{arguments.out} is exported; what it loses is in its report.json"
-
-
-def _verify(folder: Path) -> Sequence["Comparison"]:
+def _run_verify(arguments: argparse.Namespace) -> int:
     from torchtowers.export.verification import verify_artifact
 
-    return verify_artifact(folder)
+    _compare(lambda: verify_artifact(arguments.artifact), as_json=arguments.json)
+    log(f"{arguments.artifact} answers as the trained model did")
+    return 0
+
+
+def _compare(compare: "Callable[[], Sequence[Comparison]]", *, as_json: bool) -> None:
+    """Print what was compared, also where it differs."""
+    from torchtowers.export.errors import VerificationError
+
+    try:
+        comparisons = compare()
+    except VerificationError as error:
+        _print(error.comparisons, as_json=as_json)
+        raise
+    _print(comparisons, as_json=as_json)
 
 
 def _export(arguments: argparse.Namespace, run: Path) -> Sequence["Comparison"]:

@@ -12,7 +12,7 @@ from torchtowers.handlers.errors import TowersError
 __all__ = ["main"]
 
 # In the order of the work. Each is a module with `add(subparsers)`; its parser's `run` gives the exit code.
-_COMMANDS = ("data", "train", "tune", "evaluate", "export", "archive", "serve", "recommend")
+_COMMANDS = ("data", "train", "tune", "evaluate", "export", "export_index", "archive", "serve", "recommend")
 
 _EXAMPLES = """\
 the whole way:
@@ -46,7 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in _COMMANDS:
         importlib.import_module(f"torchtowers.cli.{name}").add(commands)
-    parsed, rest = parser.parse_known_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    # A command of two words; argparse knows commands of one.
+    if " ".join(words[:2]) in commands.choices:
+        words[:2] = [" ".join(words[:2])]
+    parsed, rest = parser.parse_known_args(words)
     # argparse takes positional arguments in one run only, and overrides may stand after options.
     takes_overrides = hasattr(parsed, "overrides") and not any(part.startswith("-") for part in rest)
     if rest and not takes_overrides:

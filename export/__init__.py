@@ -1,5 +1,6 @@
 """Exports trained models, verifies what was exported, and packages it for TorchServe."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from torchtowers.export.archive import build_archive
@@ -9,31 +10,33 @@ from torchtowers.export.model_config import ServingConfig
 if TYPE_CHECKING:
     from torchtowers.export.artifact import export_artifact
     from torchtowers.export.comparison import Comparison
+    from torchtowers.export.new_index import IndexChange, export_index
     from torchtowers.export.verification import verify_artifact
 
 __all__ = [
     "Comparison",
     "ExportError",
+    "IndexChange",
     "ServingConfig",
     "VerificationError",
     "build_archive",
     "export_artifact",
+    "export_index",
     "verify_artifact",
 ]
 
 
+# Exporting needs torch and packaging does not: an archive is built in a second, and where no torch is.
+_LATER = {
+    "Comparison": "comparison",
+    "IndexChange": "new_index",
+    "export_artifact": "artifact",
+    "export_index": "new_index",
+    "verify_artifact": "verification",
+}
+
+
 def __getattr__(name: str) -> Any:
-    # Exporting needs torch and packaging does not: an archive is built in a second, and where no torch is.
-    if name == "export_artifact":
-        from torchtowers.export.artifact import export_artifact
-
-        return export_artifact
-    if name == "verify_artifact":
-        from torchtowers.export.verification import verify_artifact
-
-        return verify_artifact
-    if name == "Comparison":
-        from torchtowers.export.comparison import Comparison
-
-        return Comparison
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)

@@ -1,17 +1,16 @@
 """What the artifact of a retrieval model holds: two towers, the index, item columns."""
 
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from torchtowers.export.errors import ExportError
 from torchtowers.export.formats import FORMATS, export_module
+from torchtowers.export.json_table import json_table
 from torchtowers.export.precision import Precision
 from torchtowers.export.tower_inputs import tower_spec, write_lookup, write_vocabularies
 from torchtowers.handlers.index import ExactIndex
 from torchtowers.handlers.index_spec import IndexSpec
 from torchtowers.handlers.signature import Signature
-from torchtowers.handlers.strings import StringTable
 from torchtowers.handlers.vectors import quantized
 from torchtowers.models.evaluation import embed_candidates
 from torchtowers.models.experiment import Trained
@@ -75,7 +74,7 @@ def write_retrieval(
 
 def _write_index(folder: Path, trained: Trained, precision: Precision) -> IndexSpec:
     embeddings = embed_candidates(as_retrieval_model(trained.model), trained.dataset)
-    ids = _json_table(trained.dataset.items.key, trained.dataset.items.tokens)
+    ids = json_table(trained.dataset.items.key, trained.dataset.items.tokens)
     vectors = quantized(embeddings, precision.index)
     index = ExactIndex(vectors, ids, rescoring=embeddings if precision.rescore else None)
     spec = IndexSpec(
@@ -102,15 +101,5 @@ def _write_columns(folder: Path, trained: Trained) -> dict[str, str]:
                 f"data.columns: there is no item column {name}; there are {', '.join(table.columns)}"
             )
         stems[name] = f"columns/{name}"
-        _json_table(f"data.columns: {name}", table[name].to_list()).save(folder, stems[name])
+        json_table(f"data.columns: {name}", table[name].to_list()).save(folder, stems[name])
     return stems
-
-
-def _json_table(what: str, values: Iterable[object]) -> StringTable:
-    """Pack values as the JSON text that an answer will hold."""
-    try:
-        return StringTable.of(json.dumps(value, ensure_ascii=False, allow_nan=False) for value in values)
-    except (TypeError, ValueError) as error:
-        raise ExportError(
-            f"{what}: an answer is JSON, which can't hold it ({error}); leave it out, or make it text"
-        ) from error

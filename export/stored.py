@@ -19,7 +19,7 @@ from torchtowers.handlers.strings import StringTable
 from torchtowers.handlers.vectors import Vectors
 from torchtowers.handlers.vocabulary import Vocabulary
 
-__all__ = ["check_inputs", "check_stored"]
+__all__ = ["check_inputs", "check_stored", "rounding_of"]
 
 _AT_ONCE = 4096
 
@@ -64,16 +64,30 @@ def _is_near(vectors: Vectors, embeddings: NDArray[np.float32], tolerance: float
         return False
     for first in range(0, len(vectors), _AT_ONCE):
         rows = slice(first, first + _AT_ONCE)
-        rounding: NDArray[Any] | float = 0.0
-        if vectors.scales is not None:
-            rounding = vectors.scales[rows, None] / 2
-        elif vectors.values.dtype == np.float16:
-            half = np.finfo(np.float16)
-            rounding = np.abs(embeddings[rows]) * float(half.epsneg) + float(half.smallest_subnormal)
+        allowed = tolerance + rounding_of(vectors, rows, embeddings[rows])
         # Written so that a NaN differs, too.
-        if not np.all(np.abs(vectors.take(rows) - embeddings[rows]) <= tolerance + rounding):
+        if not np.all(np.abs(vectors.take(rows) - embeddings[rows]) <= allowed):
             return False
     return True
+
+
+def rounding_of(
+    vectors: Vectors, rows: NDArray[np.int64] | slice, embeddings: NDArray[np.float32]
+) -> NDArray[Any] | float:
+    """Give how far rows may be from the embeddings that they were made of, by the rounding to their type.
+
+    Args:
+        vectors: As they are stored.
+        rows: Which of them.
+        embeddings: What they were made of, float32 `[rows, dim]`.
+    """
+    if vectors.scales is not None:
+        rounding: NDArray[Any] = vectors.scales[rows, None] / 2
+        return rounding
+    if vectors.values.dtype == np.float16:
+        half = np.finfo(np.float16)
+        return np.abs(embeddings) * float(half.epsneg) + float(half.smallest_subnormal)
+    return 0.0
 
 
 def check_inputs(folder: Path, tower: TowerSpec, table: EntityTable, dataset: Dataset) -> None:

@@ -56,7 +56,20 @@ def test_without_the_trained_models_answers_it_says_so(copy: Path) -> None:
         verify_artifact(copy)
 
 
-@pytest.mark.parametrize("words", [["RUN"], ["verify"], ["verify", "a", "b"], ["check", "a", "--out", "b"]])
-def test_other_words_are_told_the_two_forms(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["export", *words]) == 2
-    assert "torchtowers export verify ARTIFACT" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("words", "usage"),
+    [
+        (["RUN"], "torchtowers export: error: the following arguments are required: --out"),
+        (["check", "a", "--out", "b"], "unrecognized arguments: a"),
+        (["verify"], "torchtowers export verify: error: the following arguments are required: ARTIFACT"),
+        (["verify", "a", "b"], "unrecognized arguments: b"),
+        (["index", "a"], "torchtowers export index: error: the following arguments are required: --items"),
+    ],
+)
+def test_other_words_are_told_what_is_expected(
+    words: list[str], usage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["export", *words])
+    assert ended.value.code == 2
+    assert usage in capsys.readouterr().err

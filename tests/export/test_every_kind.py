@@ -10,6 +10,7 @@ from torchtowers.data.readers import read_table
 from torchtowers.data.tables import Tables
 from torchtowers.export.artifact import export_artifact
 from torchtowers.export.comparison import TOLERANCE
+from torchtowers.export.new_index import export_index
 from torchtowers.handlers.errors import FieldError
 from torchtowers.handlers.recommender import Recommender
 from torchtowers.models.experiment import Trained, open_run, train
@@ -98,3 +99,18 @@ def test_users_without_an_id_feature_are_looked_up_by_it(folder: Path) -> None:
     known = recommender.recommend({"user_id": "u3", "exclude_history": True})
     assert known["scores"] != recommender.recommend({"user_id": "nobody"})["scores"]
     assert recommender.recommend({"user_id": "nobody"}) == recommender.recommend({"history": []})
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_a_new_index_encodes_items_of_every_kind_as_training_did(
+    recommender: Recommender, folder: Path, tmp_path: Path, kind: str
+) -> None:
+    tables = every_kind_tables()
+    tables.items.write_parquet(tmp_path / "items.parquet")
+    write_csv(tables, tmp_path)
+    change = export_index(folder / "artifact", tmp_path / f"items.{kind}", tmp_path / "new")
+    assert (change.items, change.new, change.gone, change.unknown) == (len(tables.items), 0, 0, 0)
+    index = Recommender.load(tmp_path / "new", runtime="onnx").index
+    np.testing.assert_allclose(index.vectors.values, recommender.index.vectors.values, atol=TOLERANCE)
+    # In a CSV file a list is text, which a column gives as it is.
+    assert change.unchanged == (len(tables.items) if kind == "parquet" else 0)
