@@ -34,7 +34,8 @@ def like_movielens() -> Tables:
 
 
 @pytest.mark.parametrize(
-    "script", ["train.py", "index.py", "data.py", "quality.py", "archive.py", "smaller.py"]
+    "script",
+    ["train.py", "index.py", "data.py", "quality.py", "archive.py", "smaller.py", "index_update.py"],
 )
 def test_help_says_how_to_call_it(script: str) -> None:
     done = subprocess.run(
@@ -111,7 +112,7 @@ def test_folds_test_each_interaction_once(quality: ModuleType) -> None:
 
 def test_the_page_has_a_row_for_each_work() -> None:
     page = (BENCHMARKS.parent / "docs" / "benchmarks.md").read_text()
-    for script in ("train", "index", "data", "quality"):
+    for script in ("train", "index", "data", "quality", "index_update"):
         code = f"import {script}; print(*(work.title for work in {script}.WORKS.values()), sep='\\n')"
         done = subprocess.run(
             [sys.executable, "-c", code], cwd=BENCHMARKS, capture_output=True, text=True, check=True
@@ -137,6 +138,28 @@ def test_an_archive_is_timed_on_every_side() -> None:
         assert len(work["ours_seconds"]) == len(work["copy_seconds"]) == 1
         assert 10 < work["peak_mb"] < 200
     assert works[0]["times_faster_than_archiver"] > 0
+
+
+def test_a_new_index_is_timed() -> None:
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / "index_update.py", "--rounds", "1", "--json"],
+        env={**os.environ, "INDEX_ITEMS": "4000"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    works = {work["work"]: work for work in json.loads(done.stdout)["works"]}
+    counts = {name: (work["items"], work["index"]) for name, work in works.items()}
+    quarter, whole = (1000, 1000), (4000, 4000)
+    assert counts == {
+        "new": whole,
+        "csv": whole,
+        "quarter": quarter,
+        "again": whole,
+        "add": (1000, 4000),
+    }
+    assert all(work["items_per_second"] > 0 for work in works.values())
+    assert all(work["resident_bytes"] > work["anonymous_bytes"] > 1 << 20 for work in works.values())
 
 
 def test_every_format_of_an_artifact_is_asked_at_random(artifact: Path, ranking_artifact: Path) -> None:

@@ -4,6 +4,8 @@ import argparse
 import hashlib
 from pathlib import Path
 
+from ours.memory import peak_bytes
+
 from torchtowers.export import build_archive
 
 
@@ -17,12 +19,6 @@ def copy_and_hash(source: Path, target: Path) -> None:
                 while chunk := file.read(1 << 20):
                     digest.update(chunk)
                     out.write(chunk)
-
-
-def peak_bytes() -> int:
-    """Give this process's largest resident memory; getrusage's would include that of who started it."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
 if __name__ == "__main__":

@@ -8,13 +8,12 @@ Prints a line of JSON.
 import json
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
+from ours.memory import Peak
 
 from torchtowers.data.batches import Batch, Batches
 from torchtowers.data.dataset import Dataset, prepare
@@ -46,36 +45,6 @@ CONFIG = parse_config(
         "training": {"epochs": 1, "batch_size": 1024, "threads": 1},
     }
 )
-
-
-def anonymous_bytes() -> int:
-    """Give the memory that is this process's own: what it maps of files can be given back at any time."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * int(next(line for line in lines if line.startswith("RssAnon")).split()[1])
-
-
-class Peak:
-    """The most anonymous memory in a while, beyond what there was."""
-
-    def __enter__(self) -> "Peak":
-        self._before = self._most = anonymous_bytes()
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._look)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    @property
-    def bytes(self) -> int:
-        """How much it was."""
-        return self._most - self._before
-
-    def _look(self) -> None:
-        while not self._ended.wait(0.01):
-            self._most = max(self._most, anonymous_bytes())
 
 
 def tables(path: str) -> Tables:
