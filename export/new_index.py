@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,10 +122,13 @@ class _Update:
 
     def write(self, folder: Path, *, add: bool, show_progress: bool) -> IndexChange:
         """Write the new artifact."""
+        sources = self._file.sources
         carried = self._carry(folder)
         index, change = self._write_index(folder, add=add, show_progress=show_progress)
+        if self._file.sources != sources:
+            raise ExportError(f"{self._file.path} changed while it was read: give a file that stays as it is")
         self._tell(change)
-        self._write_report(folder, change, add=add)
+        self._write_report(folder, {"files": sources, "add": add, **asdict(change)})
         written = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
         hashes = {name: sha256_of(path) for name, path in written.items() if name != CONFIG}
         altered = [name for name, sha in carried.items() if hashes.get(name) != sha]
@@ -172,8 +176,6 @@ class _Update:
                 writer.append(block)
                 bar.update(len(block))
         kept = len(rest) if add else 0
-        if writer.spec.size != len(ids) + kept:
-            raise ExportError(f"{self._file.path} changed while it was read: give a file that stays as it is")
         return writer.spec, IndexChange(
             items=writer.spec.size,
             new=len(ids) - known,
@@ -212,12 +214,12 @@ class _Update:
                 "train again, or train with features of items"
             )
 
-    def _write_report(self, folder: Path, change: IndexChange, *, add: bool) -> None:
+    def _write_report(self, folder: Path, index: dict[str, Any]) -> None:
         path = self._artifact / _REPORT
         report = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         # What was compared with the trained model stays: the towers are the same.
-        report["index"] = {"files": self._file.sources, "add": add, **asdict(change)}
-        (folder / _REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        text = json.dumps({**report, "index": index}, indent=2) + "\n"
+        (folder / _REPORT).write_text(text, encoding="utf-8")
 
 
 def _read(artifact: Path) -> tuple[Signature, TowerSpec, IndexSpec]:

@@ -25,7 +25,7 @@ from torchtowers.export import candidate_embedder, earlier_index, item_file
 from torchtowers.export.archive import build_archive
 from torchtowers.export.artifact import export_artifact
 from torchtowers.export.errors import ExportError
-from torchtowers.export.index_writer import IndexWriter
+from torchtowers.export.index_writer import IndexBlock, IndexWriter
 from torchtowers.export.new_index import IndexChange, export_index
 from torchtowers.export.precision import Precision
 from torchtowers.export.verification import verify_artifact
@@ -431,6 +431,21 @@ def test_a_file_that_changes_while_it_is_copied_is_refused(
     monkeypatch.setattr(Signature, "verify_files", verify_then_alter)
     with pytest.raises(ArtifactError, match=r"query\.onnx in copy was altered while it was copied"):
         export_index(copy, items, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_file_of_items_that_changes_while_it_is_read_is_refused(
+    artifact: Path, items: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = IndexWriter.append
+
+    def append_and_change(self: IndexWriter, block: IndexBlock) -> None:
+        append(self, block)
+        written(today().head(3), items)
+
+    monkeypatch.setattr(IndexWriter, "append", append_and_change)
+    with pytest.raises(ExportError, match=r"items\.parquet changed while it was read"):
+        export_index(artifact, items, tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
