@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from torchtowers.handlers import CandidateRanker, Recommender, Signature
+from torchtowers.handlers import CandidateRanker, Recommender, Signature, TowersError
 from torchtowers.serving import Client
 
 _TOLERANCE = 1e-5
@@ -28,17 +28,21 @@ def main() -> int:
     parser.add_argument("request", type=json.loads)
     parser.add_argument("--state", type=Path)
     given = parser.parse_args()
-    with Client.from_state(given.state) as client:
-        over_rest, over_grpc = (
-            client.predict(given.name, given.request, grpc=grpc) for grpc in (False, True)
-        )
-    own = answer_of(given.artifact, given.request)
+    try:
+        with Client.from_state(given.state) as client:
+            over_rest, over_grpc = (
+                client.predict(given.name, given.request, grpc=grpc) for grpc in (False, True)
+            )
+        own = answer_of(given.artifact, given.request)
+    except TowersError as error:
+        print(f"probe.py: {error}", file=sys.stderr)
+        return 1
     print(json.dumps(over_rest))
     if over_rest != over_grpc:
-        print(f"REST and gRPC do not agree; over gRPC: {json.dumps(over_grpc)}", file=sys.stderr)
+        print(f"probe.py: REST and gRPC do not agree; over gRPC: {json.dumps(over_grpc)}", file=sys.stderr)
         return 1
     if not own["items"] or not is_same(over_rest, own):
-        print(f"the server and the artifact do not agree; the artifact: {json.dumps(own)}", file=sys.stderr)
+        print(f"probe.py: the artifact itself answers {json.dumps(own)}", file=sys.stderr)
         return 1
     return 0
 

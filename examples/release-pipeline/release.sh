@@ -208,6 +208,7 @@ step_sign() {
 
 step_check() {
     trust
+    [ -f "$dir/signed/$name.mar.sig" ] || fail "$dir/signed/$name.mar.sig is missing: sign the archive"
     torchtowers archive verify "$dir/signed/$name.mar" --public-key "$scratch/trusted.pub"
 }
 
