@@ -49,6 +49,7 @@ class Runner:
 
     Args:
         folder: Below which everything is.
+        printed: By step of the workflow, what it printed.
     """
 
     folder: Path
@@ -93,7 +94,9 @@ class Runner:
 def checkout(folder: Path) -> Path:
     """Make a folder that looks like a fresh checkout's."""
     folder.mkdir(parents=True)
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
+    )
     for top in {line.split("/")[0] for line in listed.stdout.decode().splitlines()}:
         (folder / top).symlink_to(ROOT / top)
     return folder
@@ -106,7 +109,8 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Runner:
     (folder / "tmp").mkdir()
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], check=True)
     (packages,) = (folder / "venv" / "lib").glob("python3*/site-packages")
-    (packages / "others.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    others = {sysconfig.get_path(kind) for kind in ("purelib", "platlib")}
+    (packages / "others.pth").write_text("\n".join([*others, ""]))
     write_shop(folder / "shop", make_shop(rows=3000, users=150, items=120))
     (folder / "shop" / "shop.yaml").write_text(CONFIG)
     generate_key(folder / "release.key")
@@ -217,11 +221,18 @@ def test_what_is_installed_is_what_ran(released: Path, runner: Runner) -> None:
     assert Path(done.stdout.strip()).is_relative_to(runner.folder / "venv"), done.stderr
 
 
-def test_a_byte_that_differs_stops_reproduce(work: Path, runner: Runner) -> None:
-    flip(work / "unsigned" / "movielens.mar", 50_000)
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("unsigned/movielens.mar", "the build does not reproduce"),
+        ("artifact/index/embeddings.npy", "index/embeddings.npy"),
+    ],
+)
+def test_a_byte_that_differs_stops_reproduce(work: Path, runner: Runner, file: str, said: str) -> None:
+    flip(work / file, 5000)
     done = runner.run("reproduce", "publish", cwd=ROOT, RELEASE_DIR=str(work))
     assert_stopped(done, "reproduce", work, runner)
-    assert "does not reproduce" in done.stderr
+    assert said in done.stderr
 
 
 @pytest.mark.parametrize("step", ["reproduce", "reexport"])
