@@ -229,7 +229,7 @@ def test_what_is_installed_is_what_ran(released: Path, runner: Runner) -> None:
     ],
 )
 def test_a_byte_that_differs_stops_reproduce(work: Path, runner: Runner, file: str, said: str) -> None:
-    flip(work / file, 5000)
+    flip(work / file, 2000)
     done = runner.run("reproduce", "publish", cwd=ROOT, RELEASE_DIR=str(work))
     assert_stopped(done, "reproduce", work, runner)
     assert said in done.stderr
