@@ -45,7 +45,7 @@ environment (defaults):
   RELEASE_SERVER_CONFIG  TorchServe's settings; its ports are replaced by free ones (config.properties)
   RELEASE_SIGNING_KEY    the private key, its PEM text and not a path
   RELEASE_PUBLIC_KEY     the public keys that are trusted, PEM text likewise
-Without the last two, a key is made in RELEASE_DIR/key.
+Without the last two, a key is made in RELEASE_DIR/key. Where serve fails, RELEASE_DIR/server-logs says more.
 END
 }
 
@@ -54,16 +54,16 @@ main() {
         -h | --help) usage; return ;;
         '') usage >&2; return 2 ;;
     esac
-    local known=" install ${steps[*]} all " asked
-    for asked in "$@"; do
-        if [[ $known != *" $asked "* ]]; then
-            echo "release.sh: unknown step $asked; known:$known" >&2
-            return 2
-        fi
-    done
     if [ "$*" = all ]; then
         set -- "${steps[@]}"
     fi
+    local known=" install ${steps[*]} " asked
+    for asked in "$@"; do
+        if [[ $known != *" $asked "* ]]; then
+            echo "release.sh: unknown step $asked; known, besides all by itself:$known" >&2
+            return 2
+        fi
+    done
     mkdir -p "$dir"
     dir=$(cd "$dir" && pwd -P)
     # Nothing temporary is left anywhere, nor found by others.
@@ -80,6 +80,8 @@ finish() {
     trap '' EXIT INT TERM
     if [ -n "$state" ]; then
         torchtowers serve stop --state "$state" 2> /dev/null || true
+        rm -rf "$dir/server-logs"
+        cp -R "$state/logs" "$dir/server-logs" 2> /dev/null || true
     fi
     rm -rf "$scratch"
     if [ -n "$step" ]; then
@@ -96,7 +98,7 @@ fail() {
     return 1
 }
 
-# MKL's kernels and the threads that share a sum go by the machine; so set, the index is rounded alike on all.
+# By default MKL's kernels and the number of threads go by the machine, and with them how the index is rounded.
 export_run() {
     MKL_CBWR=COMPATIBLE OMP_NUM_THREADS=1 torchtowers export "$1" --out "$2"
 }
@@ -216,7 +218,8 @@ step_serve() {
     trust
     # Of two lines with one key the last one counts.
     { cat "$server_config"; echo; free_ports; } > "$scratch/config.properties"
-    state=$dir/server
+    # Of this call alone, so that no other server is stopped in its place.
+    state=$scratch/server
     TORCHTOWERS_PUBLIC_KEY=$scratch/trusted.pub torchtowers serve start --model-store "$dir/signed" \
         --models "$name" --config "$scratch/config.properties" --state "$state"
     python "$here/probe.py" "$dir/artifact" "$name" "$request" --state "$state"
