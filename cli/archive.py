@@ -9,6 +9,7 @@ from torchtowers.cli.console import add_command, log, print_json, print_table
 _EXAMPLES = """
 torchtowers archive build artifacts/movielens --name movielens
 torchtowers archive build artifacts/movielens --name movielens --version 2.0 --runtime torchscript --force
+torchtowers archive build artifacts/movielens --name movielens --runtime onnx --fused
 torchtowers archive build artifacts/movielens --name movielens --workers 2 --batch-size 64 --max-batch-delay 2
 torchtowers archive build artifacts/movielens --name movielens --sign release.key
 torchtowers archive lint model_store/movielens.mar
@@ -67,7 +68,10 @@ def _add_build(verbs: Any) -> None:
     build.add_argument(
         "--export-path", type=Path, default=Path("model_store"), help="the folder (model_store)"
     )
-    build.add_argument("--runtime", choices=("onnx", "torchscript"), default="onnx", help="(onnx)")
+    build.add_argument("--runtime", choices=("onnx", "torchscript", "pt2"), default="onnx", help="(onnx)")
+    build.add_argument(
+        "--fused", action="store_true", help="the fused file answers alone, without encoders and index beside"
+    )
     build.add_argument(
         "--archive-format",
         choices=("default", "zip-store", "tgz", "no-archive"),
@@ -108,6 +112,7 @@ def _build(arguments: argparse.Namespace) -> int:
         version=arguments.version,
         export_path=arguments.export_path,
         runtime=arguments.runtime,
+        fused=arguments.fused,
         config=ServingConfig(
             workers=arguments.workers,
             batch_size=arguments.batch_size,
@@ -134,7 +139,7 @@ def _build(arguments: argparse.Namespace) -> int:
         print_json(result)
     else:
         print(f"{result['sha256']}  {path}" if "sha256" in result else path)
-    log(f"{path} is built, runtime {arguments.runtime}")
+    log(f"{path} is built, runtime {arguments.runtime}{', fused' if arguments.fused else ''}")
     return 0
 
 

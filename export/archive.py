@@ -36,6 +36,7 @@ def build_archive(
     version: str = "1.0",
     export_path: str | Path = "model_store",
     runtime: str = "onnx",
+    fused: bool = False,
     config: ServingConfig | None = None,
     archive_format: str = "default",
     sign: str | Path | None = None,
@@ -43,8 +44,9 @@ def build_archive(
 ) -> Path:
     """Build an archive from an artifact; a file that is not what the artifact's signature says is refused.
 
-    The archive holds the query tower and index, or the ranking model, for one runtime, the encoders, and the
-    handlers' package, so that a worker's environment needs that runtime and numpy, and not this toolkit.
+    The archive holds the query tower and index, or the ranking model, for one runtime, with the encoders, or
+    the fused file alone; and the handlers' package, so that a worker's environment needs that runtime and
+    numpy, and not this toolkit.
     Nothing of the building machine enters but the environment's SOURCE_DATE_EPOCH, the time that is written
     where it is set.
 
@@ -53,7 +55,8 @@ def build_archive(
         name: The model's name in TorchServe.
         version: Its version.
         export_path: Where the archive goes.
-        runtime: `onnx` or `torchscript`.
+        runtime: `onnx`, `torchscript` or `pt2`.
+        fused: Whether the fused file answers alone, in the place of model, encoders and index.
         config: How TorchServe runs it.
         archive_format: Of `FORMATS`, as torch-model-archiver names them. `default` and `zip-store` are the
             same `.mar`, since nothing is deflated; `tgz` is a `.tar.gz`, `no-archive` a directory.
@@ -65,9 +68,9 @@ def build_archive(
         The archive.
 
     Raises:
-        ArtifactError: The artifact is incomplete or altered, or has no tower for the runtime.
-        ExportError: The name can't be used, an archive with other content is in the way, or the archive can't
-            be written; nothing half-written is left.
+        ArtifactError: The artifact is incomplete or altered, or has no file for the runtime.
+        ExportError: The name can't be used, the file can't run on a GPU that `config` asks for, an archive
+            with other content is in the way, or the archive can't be written; nothing half-written is left.
     """
     for what, value in (("name", name), ("version", version)):
         if not _NAME.fullmatch(value):
@@ -80,8 +83,14 @@ def build_archive(
     moment = _moment()
     artifact = Path(artifact)
     complete = Signature.read(artifact)
-    signature = complete.for_serving(runtime)
-    members = _members(artifact, complete, signature, config or ServingConfig())
+    signature = complete.for_serving(runtime, fused=fused)
+    config = config or ServingConfig()
+    if config.device == "gpu" and (fused or runtime == "pt2"):
+        raise ExportError(
+            f"device: {signature.served_file} runs on the CPU: build for it, or with --runtime onnx or "
+            "torchscript and not --fused"
+        )
+    members = _members(artifact, complete, signature, runtime, config)
     manifest = _manifest(name, version, signature, members, moment)
     members[MANIFEST] = Member.of(manifest)
     if key is not None:
@@ -96,7 +105,7 @@ def build_archive(
 
 
 def _members(
-    artifact: Path, complete: Signature, signature: Signature, config: ServingConfig
+    artifact: Path, complete: Signature, signature: Signature, runtime: str, config: ServingConfig
 ) -> dict[str, Member]:
     members = {
         CONFIG: Member.of(config.to_yaml().encode()),
@@ -105,7 +114,6 @@ def _members(
     unlisted = signature.used_files() - signature.files.keys()
     if unlisted:
         raise ArtifactError(f"signature.json has no sha256 for {min(unlisted)}; export it again")
-    (runtime,) = signature.towers
     for name, digest in complete.files.items():
         if name in signature.files or is_vendored(name, signature.kind):
             members[name] = Member(artifact / name, digest)
@@ -119,8 +127,6 @@ def _members(
 def _manifest(
     name: str, model_version: str, signature: Signature, members: Mapping[str, Member], moment: Moment
 ) -> bytes:
-    # The only file of the archive's only runtime.
-    ((tower,),) = (files.values() for files in signature.towers.values())
     year, month, day, hour, minute, second = moment
     manifest: dict[str, Any] = {
         "createdOn": f"{day:02}/{month:02}/{year} {hour:02}:{minute:02}:{second:02}",
@@ -128,7 +134,7 @@ def _manifest(
         "model": {
             "modelName": name,
             "modelVersion": model_version,
-            "serializedFile": tower,
+            "serializedFile": signature.served_file,
             "handler": handler_of(signature.kind),
             "configFile": CONFIG,
         },

@@ -14,7 +14,8 @@ SERVER_KEYS: Mapping[str, int | type | tuple[str, ...] | str] = {
     "minWorkers": 1,
     "maxWorkers": 1,
     "batchSize": 1,
-    "maxBatchDelay": 0,
+    # 0 stands for the default, 100.
+    "maxBatchDelay": 1,
     "responseTimeout": 1,
     "startupTimeout": 1,
     "deviceType": ("cpu", "gpu"),

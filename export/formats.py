@@ -12,10 +12,11 @@ from torchtowers.export.fused_torchscript import export_fused_torchscript
 from torchtowers.export.onnx import OPSET, export_onnx
 from torchtowers.export.pt2 import export_pt2
 from torchtowers.export.torchscript import export_torchscript
-from torchtowers.handlers.candidate_ranker import CandidateRanker
 from torchtowers.handlers.encoders import Encoder
-from torchtowers.handlers.recommender import Recommender
+from torchtowers.handlers.loading import find_served
 from torchtowers.handlers.signature import Signature
+from torchtowers.handlers.tower_scorer import TowerScorer
+from torchtowers.handlers.tower_search import TowerSearch
 from torchtowers.models.experiment import Trained
 from torchtowers.models.retrieval_model import as_retrieval_model
 
@@ -62,14 +63,13 @@ def export_fused(name: str, trained: Trained, folder: Path, signature: Signature
     Raises:
         ExportError: No operator of a graph can do what an encoder does.
     """
-    runtime = next(iter(signature.towers))
+    served = find_served(folder, signature, kind=signature.kind, runtime=next(iter(signature.towers)))
     module: FusedRanking | FusedRetrieval
     if signature.kind == "ranking":
-        ranker = CandidateRanker.load(folder, runtime=runtime, signature=signature)
-        module = FusedRanking(ranker, trained.model)
+        module = FusedRanking(TowerScorer.load(folder, served), trained.model)
     else:
-        recommender = Recommender.load(folder, runtime=runtime, signature=signature)
-        module = FusedRetrieval(recommender, as_retrieval_model(trained.model).query_tower)
+        tower = as_retrieval_model(trained.model).query_tower
+        module = FusedRetrieval(TowerSearch.load(folder, served), tower)
     file = f"fused.{FORMATS[name]}"
     if name == "onnx":
         export_fused_onnx(module.eval(), folder / file, opset=signature.onnx_opset or OPSET)

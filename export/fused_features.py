@@ -6,6 +6,7 @@ feature that is looked up `NAME.given`, bool `[batch]`, which is false where a r
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -110,15 +111,33 @@ class _Known(nn.Module):
         self.register_buffer("places", torch.arange(max(1, int(lengths.max(initial=0)))))
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Give `[batch]` or `[batch, width]` of int64 `[batch]`, or of lists `[batch, longest]`."""
+        """Give `[batch]` or `[batch, width]` of int64 `[batch]`, or of lists `[batch, longest of them]`."""
         at = rows.clamp(min=0)
         outside = (rows < 0).unsqueeze(1)
         if not self.is_list:
             found = self.values[at]
             return found.masked_fill(outside if found.dim() > 1 else rows < 0, 0)
-        outside = outside | (self.places.unsqueeze(0) >= self.lengths[at].unsqueeze(1))
-        places = self.begins[at].unsqueeze(1) + self.places.unsqueeze(0)
+        lengths = self.lengths[at].masked_fill(rows < 0, 0)
+        # Not the longest of all ids: few have so many, and each place costs the model as much.
+        longest = _length(lengths.max().clamp(min=1), self.places.size(0))
+        own = self.places[:longest].unsqueeze(0)
+        outside = outside | (own >= lengths.unsqueeze(1))
+        places = self.begins[at].unsqueeze(1) + own
         return self.values[places.masked_fill(outside, 0)].masked_fill(outside, 0)
+
+
+def _length(longest: Tensor, most: int) -> int:
+    if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+        return _open_length(longest, most)
+    return int(longest)
+
+
+def _open_length(longest: Tensor, most: int) -> int:
+    """Give a length that torch.export leaves open, as it does not with `int`."""
+    length: Any = longest.item()
+    torch._check(length >= 1)  # type: ignore[no-untyped-call]
+    torch._check(length <= most)  # type: ignore[no-untyped-call]
+    return length  # type: ignore[no-any-return]
 
 
 class FusedValue(nn.Module):

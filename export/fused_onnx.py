@@ -15,7 +15,7 @@ from torchtowers.export.errors import ExportError
 from torchtowers.export.fused_features import Labels, RawInput
 from torchtowers.export.fused_ranking import FusedRanking
 from torchtowers.export.fused_retrieval import FusedRetrieval
-from torchtowers.export.onnx import OPSET, Positional, check_size, import_onnx, name_ends, onnx_model
+from torchtowers.export.onnx import LARGEST, OPSET, Positional, import_onnx, name_ends, onnx_model, save_onnx
 
 __all__ = ["export_fused_onnx"]
 
@@ -25,7 +25,9 @@ _OUTPUTS = ("items", "scores")
 _ALL = "scores of all"
 
 
-def export_fused_onnx(module: FusedRetrieval | FusedRanking, path: Path, *, opset: int = OPSET) -> None:
+def export_fused_onnx(
+    module: FusedRetrieval | FusedRanking, path: Path, *, opset: int = OPSET, largest: int = LARGEST
+) -> None:
     """Write a fused model; its inputs are `module.inputs`, and for retrieval `k`, int64 `[1]`.
 
     Outputs are `scores`, float32, and for retrieval `items`, strings, both `[batch, min(k, candidates)]`,
@@ -36,10 +38,11 @@ def export_fused_onnx(module: FusedRetrieval | FusedRanking, path: Path, *, opse
         module: In evaluation mode.
         path: The `.onnx` file.
         opset: The version of ONNX's operators, from 18 on.
+        largest: Bytes of weights from which on they are beside the file, in `NAME.onnx.data`.
 
     Raises:
-        ExportError: The model is in training mode or too large for an ONNX file, a feature has an output's
-            name, or onnx and onnxscript are not installed.
+        ExportError: The model is in training mode, its vocabularies are too large for an ONNX file, a feature
+            has an output's name, or onnx and onnxscript are not installed.
     """
     if module.training:
         raise ExportError("the model is in training mode: call eval() before it is exported")
@@ -48,7 +51,6 @@ def export_fused_onnx(module: FusedRetrieval | FusedRanking, path: Path, *, opse
     if taken:
         raise ExportError(f"a feature can't be called {taken[0]} in a fused file, as an output is: rename it")
     onnx = import_onnx()
-    check_size(module)
     sources = {given.name: given for given in module.inputs}
     numbers = [given for given in module.inputs if given.dtype != "string"]
     dims: dict[str, Any] = {"batch": torch.export.Dim("batch")}
@@ -66,8 +68,7 @@ def export_fused_onnx(module: FusedRetrieval | FusedRanking, path: Path, *, opse
     _take_strings(onnx, model, module.inputs, module.labels)
     if isinstance(module, FusedRetrieval):
         _give_best(onnx, model, module.ids)
-    onnx.checker.check_model(model)
-    onnx.save_model(model, path)
+    save_onnx(model, path, largest=largest)
 
 
 def _label_name(label: Labels) -> str:

@@ -11,7 +11,7 @@ from torchtowers.export.fused_features import (
     known_features,
     raw_inputs,
 )
-from torchtowers.handlers.candidate_ranker import CandidateRanker
+from torchtowers.handlers.tower_scorer import TowerScorer
 
 __all__ = ["FusedRanking"]
 
@@ -22,16 +22,16 @@ class FusedRanking(nn.Module):
     """Encoders, what is known of users and items, and the model.
 
     Args:
-        ranker: The artifact's encoders, and known users and items.
+        scorer: The artifact's encoders, and known users and items.
         model: The ranking model.
 
     Raises:
         ExportError: No operator of a graph can do what an encoder does.
     """
 
-    def __init__(self, ranker: CandidateRanker, model: nn.Module) -> None:
+    def __init__(self, scorer: TowerScorer, model: nn.Module) -> None:
         super().__init__()
-        query, item = ranker.query, ranker.item
+        query, item = scorer.query, scorer.item
         modules, labels = given_features(query)
         self.key = query.spec.key + "#row"
         self.candidates = _CANDIDATES

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from torchtowers.export.fused_features import Labels, RawInput, given_features, raw_inputs
-from torchtowers.handlers.recommender import Recommender
+from torchtowers.handlers.tower_search import TowerSearch
 from torchtowers.handlers.vectors import Vectors
 
 __all__ = ["FusedRetrieval"]
@@ -18,7 +18,7 @@ class FusedRetrieval(nn.Module):
     """Encoders, query tower, exact scan and exclusions.
 
     Args:
-        recommender: The artifact's encoders, known users, index and history.
+        search: The artifact's encoders, known users, index and history.
         tower: The query tower.
 
     Raises:
@@ -30,9 +30,9 @@ class FusedRetrieval(nn.Module):
     scales: Tensor | None
     history_rows: Tensor
 
-    def __init__(self, recommender: Recommender, tower: nn.Module) -> None:
+    def __init__(self, search: TowerSearch, tower: nn.Module) -> None:
         super().__init__()
-        encoder, index = recommender.encoder, recommender.index
+        encoder, index = search.encoder, search.index
         modules, labels = given_features(encoder)
         names = tuple(index.ids.json_values("the index's ids"))
         key = encoder.spec.key
@@ -52,10 +52,10 @@ class FusedRetrieval(nn.Module):
         self.register_buffer("candidates", torch.from_numpy(np.array(kept.values)))
         scales = None if kept.scales is None else torch.from_numpy(np.array(kept.scales))
         self.register_buffer("scales", scales)
-        history = recommender.signature.history
+        history = encoder.history_name
         self.has_history = history is not None
         self.history = modules[history] if history is not None else nn.Identity()
-        rows = recommender.history_rows
+        rows = search.history_rows
         self.register_buffer("history_rows", torch.from_numpy(np.where(rows < 0, len(names), rows)))
         if self.has_history:
             self.inputs.append(RawInput(_EXCLUDES_HISTORY, "bool", ("batch",)))

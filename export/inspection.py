@@ -96,6 +96,7 @@ def _of_signature(signature: Signature) -> Content:
     return {
         "kind": signature.kind,
         "towers": {name: dict(files) for name, files in signature.towers.items()},
+        "fused": dict(signature.fused),
         "features": {side: _features(tower) for side, tower in towers.items() if tower is not None},
         "history": signature.history,
         "index": None if signature.index is None else vars(signature.index),

@@ -4,21 +4,22 @@ import filecmp
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 from typing import IO
 
 from torchtowers.export.errors import ExportError
+from torchtowers.export.leftovers import clear_leftovers, held
 from torchtowers.export.members import Member, Moment
 from torchtowers.export.stored_tar import write_tar
 from torchtowers.export.stored_zip import write_zip
 
 __all__ = ["FORMATS", "replaced_file", "write_archive"]
 
-# torch-model-archiver's names, with the ends of the files' names.
 _PAUSE = 0.1
 
+# torch-model-archiver's names, with the ends of the files' names.
 FORMATS = {"default": ".mar", "zip-store": ".mar", "tgz": ".tar.gz", "no-archive": ""}
 
 
@@ -52,7 +53,13 @@ def _write_folder(target: Path, members: Mapping[str, Member], *, force: bool) -
     try:
         if target.exists() and not is_empty_folder(target) and not force and not _holds(target, members):
             raise _in_the_way(target)
-        with replaced_folder(target) as part:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # The lock outlives the part, which loses its name last.
+        with ExitStack() as lock, ExitStack() as stack:
+            with held(target.parent):
+                clear_leftovers(target)
+                part = stack.enter_context(replaced_folder(target))
+                lock.enter_context(held(part.parent))
             for name, member in sorted(members.items()):
                 path = part / name
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,6 +69,8 @@ def _write_folder(target: Path, members: Mapping[str, Member], *, force: bool) -
             for path in (part, *part.rglob("*")):
                 if path.is_dir():
                     path.chmod(0o755)
+            # Two builds are not to exchange the same folder at once.
+            lock.enter_context(held(target.parent))
     except OSError as error:
         raise _refused(target, error) from error
 
@@ -83,16 +92,22 @@ def replaced_file(target: Path, *, force: bool = True) -> Iterator[IO[bytes]]:
     part: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-            part = Path(file.name)
-            with _written_back(file):
+        with ExitStack() as lock:
+            with held(target.parent):
+                clear_leftovers(target)
+                file = tempfile.NamedTemporaryFile(  # noqa: SIM115 - closed below
+                    dir=target.parent, prefix=f".{target.name}.", delete=False
+                )
+                part = Path(file.name)
+                lock.enter_context(held(part))
+            with file, _written_back(file):
                 yield file
-        if target.exists() and not force and not filecmp.cmp(target, part, shallow=False):
-            raise _in_the_way(target)
-        # The same rights under any umask, as an archive is read by the server's user.
-        part.chmod(0o644)
-        part.replace(target)
-        part = None
+            if target.exists() and not force and not filecmp.cmp(target, part, shallow=False):
+                raise _in_the_way(target)
+            # The same rights under any umask, as an archive is read by the server's user.
+            part.chmod(0o644)
+            part.replace(target)
+            part = None
     except OSError as error:
         raise _refused(target, error) from error
     finally:

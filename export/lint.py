@@ -13,13 +13,14 @@ from torchtowers.export.bill import BILLS
 from torchtowers.export.config_keys import config_faults
 from torchtowers.export.findings import Finding
 from torchtowers.export.layout import layout_findings
-from torchtowers.export.lint_content import onnx_findings, pickle_findings, runtime_findings
+from torchtowers.export.lint_content import MOST_ONNX, onnx_findings, pickle_findings, runtime_findings
 from torchtowers.export.lint_handler import BUILT_IN, handler_file, handler_findings
 from torchtowers.export.lint_names import name_findings, size_findings
 from torchtowers.export.opened import OpenArchive, open_archive
 from torchtowers.export.verify import content_findings, manifest_of
 from torchtowers.handlers.errors import ArtifactError, shorten
 from torchtowers.handlers.limits import Limits
+from torchtowers.handlers.onnx_file import external_locations, unlisted_locations
 from torchtowers.handlers.seal import MANIFEST
 from torchtowers.handlers.signature import FILE_NAME, Signature
 
@@ -144,11 +145,25 @@ def _ours(archive: OpenArchive, manifest: Mapping[str, Any]) -> Iterator[Finding
     except (ArtifactError, ValueError, RecursionError):
         return  # content_findings has told
     model = manifest.get("model")
-    served = {file for files in signature.towers.values() for file in files.values()}
+    served = {file for files in (*signature.towers.values(), signature.fused) for file in files.values()}
     chosen = model.get("serializedFile") if isinstance(model, dict) else None
     if chosen not in served:
         text = f"the signature's are {', '.join(sorted(served))}: package one of them as the serialized file"
         yield Finding("runtime-mismatch", shorten(chosen), text)
+    for name in sorted(signature.used_files() & archive.files.keys()):
+        if name.endswith(".onnx"):
+            yield from _unlisted(archive, signature, name)
     if BILL not in archive.files and not any(name.startswith(f"{BILLS}/") for name in archive.files):
         text = "it says not what a worker has to have installed: export with 'torchtowers[release]' installed"
         yield Finding("no-bill-of-materials", "", text, "warning")
+
+
+def _unlisted(archive: OpenArchive, signature: Signature, name: str) -> Iterator[Finding]:
+    """Find weights that a worker refuses, since nothing says what they have to be."""
+    try:
+        locations = external_locations(archive.files[name].read(MOST_ONNX), name)
+    except ArtifactError:
+        return  # onnx_findings has told
+    for location in unlisted_locations(locations, name, signature.files):
+        text = f"its weights are in {shorten(location)}, of which {FILE_NAME} has no sha256: export it again"
+        yield Finding("signature", name, text)

@@ -7,14 +7,17 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from torchtowers.export.findings import Finding
+from torchtowers.export.lint_names import is_outside
 from torchtowers.export.opened import Entry
+from torchtowers.handlers.errors import shorten
+from torchtowers.handlers.onnx_file import external_locations
 
-__all__ = ["onnx_findings", "pickle_findings", "runtime_findings"]
+__all__ = ["MOST_ONNX", "onnx_findings", "pickle_findings", "runtime_findings"]
 
 _PICKLES = (".pkl", ".pickle", ".joblib", ".pth", ".ckpt", ".bin", ".dill")
 _ADVICE = "loading it can run any code: use TorchScript, ONNX or safetensors"
 # An ONNX file of protobuf is never larger.
-_MOST_ONNX = 1 << 31
+MOST_ONNX = 1 << 31
 _NPY = b"\x93NUMPY"
 
 
@@ -42,15 +45,19 @@ def onnx_findings(entry: Entry, files: Collection[str]) -> Iterator[Finding]:
         yield Finding("onnx-not-checked", entry.name, text, "warning")
         return
     try:
-        model = onnx.load_model_from_string(entry.read(_MOST_ONNX))
+        content = entry.read(MOST_ONNX)
+        model = onnx.load_model_from_string(content)
     except Exception as error:  # protobuf's own, which onnx does not name
         yield Finding("runtime-mismatch", entry.name, f"it is no ONNX model that can be read ({error})")
         return
     if not model.graph.node:
         yield Finding("runtime-mismatch", entry.name, "it is no ONNX model: it has no operator")
-    for location in sorted(set(_locations(model.graph))):
+    for location in sorted(external_locations(content, entry.name)):
         name = posixpath.normpath(posixpath.join(posixpath.dirname(entry.name), location))
-        if name not in files:
+        if is_outside(location) or is_outside(name):
+            text = f"its weights are in {shorten(location)}, outside the archive: export it with a plain name"
+            yield Finding("unsafe-path", entry.name, text)
+        elif name not in files:
             text = f"its weights are in {location}, which is not in the archive: add it as an extra file"
             yield Finding("missing-onnx-side-file", entry.name, text)
 
@@ -92,15 +99,3 @@ def _zip_kind(entry: Entry) -> str:
         return "other"
     # TorchScript's own pickle names no Python class; torch.jit.load reads it without the pickle module.
     return "torchscript" if "constants.pkl" in ends else "pickle"
-
-
-def _locations(graph: Any) -> Iterator[str]:
-    for tensor in graph.initializer:
-        yield from (item.value for item in tensor.external_data if item.key == "location")
-    for node in graph.node:
-        for attribute in node.attribute:
-            for tensor in (attribute.t, *attribute.tensors):
-                yield from (item.value for item in tensor.external_data if item.key == "location")
-            for inner in (attribute.g, *attribute.graphs):
-                if inner.node or inner.initializer:
-                    yield from _locations(inner)

@@ -8,7 +8,7 @@ from unicodedata import normalize
 from torchtowers.export.findings import Finding
 from torchtowers.export.opened import MOST_UNPACKED, OpenArchive
 
-__all__ = ["name_findings", "size_findings"]
+__all__ = ["is_outside", "name_findings", "size_findings"]
 
 # Modules beside the worker's own script, which come before the archive's on its path.
 _TORCHSERVE = frozenset(
@@ -30,7 +30,7 @@ def name_findings(archive: OpenArchive) -> Iterator[Finding]:
     folders: dict[str, str] = {}
     for entry in archive.entries:
         name = entry.name
-        if _is_outside(name):
+        if is_outside(name):
             text = "it would be unpacked outside the archive's folder: leave it out, or name it from there"
             yield Finding("unsafe-path", name, text)
         if entry.form not in ("file", "folder"):
@@ -72,7 +72,8 @@ def size_findings(archive: OpenArchive) -> Iterator[Finding]:
             yield Finding("zip-bomb", "", "its members overlap: build it again")
 
 
-def _is_outside(name: str) -> bool:
+def is_outside(name: str) -> bool:
+    """Tell whether a member's name leads out of the archive's folder."""
     path = PurePosixPath(name)
     has_drive = len(name) > 1 and name[1] == ":"
     return path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or has_drive or not name

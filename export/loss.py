@@ -14,9 +14,10 @@ from torchtowers.data.dataset import Dataset
 from torchtowers.data.interactions import Interactions
 from torchtowers.export.errors import LossError
 from torchtowers.handlers.index import top_rows
-from torchtowers.handlers.recommender import Recommender
+from torchtowers.handlers.loading import find_served
 from torchtowers.handlers.runtime import load_tower
 from torchtowers.handlers.signature import Signature
+from torchtowers.handlers.tower_search import TowerSearch
 from torchtowers.models.batch_tensors import to_tensors
 from torchtowers.models.evaluation import embed_candidates, evaluate, seen_before
 from torchtowers.models.experiment import Trained
@@ -94,8 +95,8 @@ def retrieval_loss(folder: Path, signature: Signature, trained: Trained) -> Loss
     """
     dataset, model = trained.dataset, as_retrieval_model(trained.model)
     runtime = next(iter(signature.towers))
-    recommender = Recommender.load(folder, runtime=runtime, signature=signature)
-    index, candidates = recommender.index, embed_candidates(model, dataset)
+    served = TowerSearch.load(folder, find_served(folder, signature, kind=signature.kind, runtime=runtime))
+    index, candidates = served.index, embed_candidates(model, dataset)
 
     def eager(users: NDArray[np.int64]) -> NDArray[np.float32]:
         with torch.inference_mode():
@@ -103,7 +104,7 @@ def retrieval_loss(folder: Path, signature: Signature, trained: Trained) -> Loss
         return queries @ candidates.T
 
     def exported(users: NDArray[np.int64]) -> NDArray[np.float32]:
-        queries = recommender.tower(dataset.users.take(users))
+        queries = served.tower(dataset.users.take(users))
         # Scoring the best again gives the float32 embeddings' scores, of those that matter.
         return index.vectors.scores(queries) if index.rescoring is None else queries @ index.rescoring.T
 
@@ -115,7 +116,7 @@ def retrieval_loss(folder: Path, signature: Signature, trained: Trained) -> Loss
         chunk = users[first : first + _AT_ONCE]
         scores = eager(chunk)
         scores[known.pairs(chunk)] = -np.inf
-        queries = recommender.tower(dataset.users.take(chunk))
+        queries = served.tower(dataset.users.take(chunk))
         excluded = [known.pairs(chunk[place : place + 1])[1] for place in range(len(chunk))]
         tally.add(scores, index.search(queries, [max(_KS)] * len(chunk), excluded))
     settings = trained.config.evaluation.model_dump()

@@ -18,7 +18,7 @@ class ServingConfig:
         workers: Processes that answer.
         batch_size: Requests that are answered in one pass.
         max_batch_delay: Milliseconds that a batch waits to be filled; every batch that is not full waits all
-            of them, so this is added to the latency of a quiet server.
+            of them, so this is added to the latency of a quiet server. TorchServe takes 0 for 100.
         response_timeout: Seconds after which a worker that does not answer is restarted.
         startup_timeout: Seconds that loading the model may take.
         job_queue_size: Requests that may wait; what comes beyond is answered 503 at once.
@@ -56,7 +56,7 @@ class ServingConfig:
         for name, least in (
             ("workers", 1),
             ("batch_size", 1),
-            ("max_batch_delay", 0),
+            ("max_batch_delay", 1),
             ("response_timeout", 1),
             ("startup_timeout", 1),
             ("job_queue_size", 1),

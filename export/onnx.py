@@ -12,16 +12,18 @@ from torch import Tensor, nn
 
 from torchtowers.export.errors import ExportError
 from torchtowers.handlers.encoders import Encoder, TensorSpec, tensor_names
+from torchtowers.handlers.signature import SIDE
 
 __all__ = [
+    "LARGEST",
     "OPSET",
     "Positional",
-    "check_size",
     "examples_of",
     "export_onnx",
     "import_onnx",
     "name_ends",
     "onnx_model",
+    "save_onnx",
 ]
 
 OPSET = 18
@@ -30,7 +32,9 @@ _OPSETS = range(18, 24)
 
 _OUTPUT = "embeddings"
 # Of a protobuf message, in bytes.
-_LARGEST = 2**31
+_MOST = 2**31
+# Half of it is left to what can only be inside, such as vocabularies.
+LARGEST = _MOST // 2
 
 
 class Positional(nn.Module):
@@ -47,8 +51,15 @@ class Positional(nn.Module):
         return embeddings
 
 
-def export_onnx(tower: nn.Module, encoders: Mapping[str, Encoder], path: Path, *, opset: int = OPSET) -> None:
-    """Write a tower as one ONNX file with an input for each tensor and the output `embeddings`.
+def export_onnx(
+    tower: nn.Module,
+    encoders: Mapping[str, Encoder],
+    path: Path,
+    *,
+    opset: int = OPSET,
+    largest: int = LARGEST,
+) -> None:
+    """Write a tower as an ONNX file with an input for each tensor and the output `embeddings`.
 
     Batch and lengths are dynamic: int64 `[batch]` or `[batch, length]`, or float32 in, float32 out.
 
@@ -57,22 +68,21 @@ def export_onnx(tower: nn.Module, encoders: Mapping[str, Encoder], path: Path, *
         encoders: By feature; they tell the inputs.
         path: The `.onnx` file.
         opset: The version of ONNX's operators, from 18 on.
+        largest: Bytes of weights from which on they are beside the file, in `NAME.onnx.data`.
 
     Raises:
-        ExportError: The tower is in training mode or larger than an ONNX file can be, a feature has the
-            output's name, torch knows no such opset, or onnx and onnxscript are not installed.
+        ExportError: The tower is in training mode, a feature has the output's name, torch knows no such
+            opset, or onnx and onnxscript are not installed.
     """
     if tower.training:
         raise ExportError("the tower is in training mode: call eval() before it is exported")
     if _OUTPUT in encoders:
         raise ExportError(f"a feature can't be called {_OUTPUT} in ONNX, as the output is: rename the column")
-    onnx = import_onnx()
-    check_size(tower)
+    import_onnx()
     names = tensor_names(encoders)
     model = onnx_model(Positional(tower, tuple(names)), *examples_of(encoders), opset)
     name_ends(model.graph, names, [_OUTPUT])
-    onnx.checker.check_model(model)
-    onnx.save_model(model, path)
+    save_onnx(model, path, largest=largest)
 
 
 def import_onnx() -> Any:
@@ -91,18 +101,28 @@ def import_onnx() -> Any:
     return onnx
 
 
-def check_size(module: nn.Module) -> None:
-    """Refuse a module that one ONNX file can't hold.
+def save_onnx(model: Any, path: Path, *, largest: int = LARGEST) -> None:
+    """Write an ONNX model, its weights beside it, in `NAME.onnx.data`, where they are too large for one file.
+
+    Args:
+        model: Its protobuf; weights that go beside are taken out of it.
+        path: The `.onnx` file.
+        largest: Bytes of weights from which on they go beside.
 
     Raises:
-        ExportError: It is too large.
+        ExportError: Also what is not weights, such as vocabularies, is too large for a file.
     """
-    size = sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
-    if size >= _LARGEST:
+    onnx = import_onnx()
+    weights = sum(len(tensor.raw_data) for tensor in model.graph.initializer)
+    side = {"save_as_external_data": True, "location": path.name + SIDE} if weights >= largest else {}
+    onnx.save_model(model, path, **side)
+    size = path.stat().st_size
+    if size >= _MOST:
         raise ExportError(
-            f"the tower has {size:,} bytes of parameters, an ONNX file holds less than {_LARGEST:,}: "
-            "export it with --format torchscript, or with smaller embeddings"
+            f"{path.name} would be {size:,} bytes without its weights, and an ONNX file holds less than "
+            f"{_MOST:,}: export with --format torchscript, or with smaller vocabularies"
         )
+    onnx.checker.check_model(path)
 
 
 def examples_of(encoders: Mapping[str, Encoder]) -> tuple[list[Tensor], list[dict[int, Any]]]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +11,13 @@ from torchtowers.export.expected import Arrays, same_question
 from torchtowers.export.ranking_questions import body_of, fused_rows, ranking_rows
 from torchtowers.export.retrieval_verification import compare_module
 from torchtowers.handlers.candidate_ranker import CandidateRanker
-from torchtowers.handlers.fused import fused_inputs, load_fused, string_lists
+from torchtowers.handlers.fused_scorer import FusedScorer
 from torchtowers.handlers.limits import Limits
+from torchtowers.handlers.loading import Served
 from torchtowers.handlers.request import Row
 from torchtowers.handlers.signature import Signature
 
-__all__ = ["compare_ranking", "ranking_inputs"]
+__all__ = ["compare_ranking"]
 
 # Verification asks for more at once than a server need answer.
 _LIMITS = Limits(max_rows=1 << 20, max_scores=1 << 30, max_answer_bytes=1 << 30)
@@ -42,43 +42,26 @@ def compare_ranking(folder: Path, signature: Signature, expected: Arrays) -> lis
         comparisons += compare_module(runtime, "scores", folder / files["ranker"], encoders, expected)
         # A score that is no number is an error of the file's, before it is one of an answer.
         check_worst(comparisons)
-        comparisons += _compare_answers(runtime, ranker, expected)
-    for runtime, file in signature.fused.items():
-        ranker = CandidateRanker.load(folder, runtime=next(iter(signature.towers)), signature=signature)
-        comparisons += _compare_fused(runtime, folder / file, ranker, expected)
+        comparisons += _compare_answers(runtime, "answers", ranker, ranker, expected)
+    for runtime in signature.fused:
+        fused = FusedScorer.load(folder, Served(signature.for_serving(runtime, fused=True), runtime))
+        model = CandidateRanker(signature, fused, _LIMITS)
+        comparisons += _compare_answers(runtime, "fused", model, ranker, expected)
     return comparisons
 
 
-def ranking_inputs(
-    ranker: CandidateRanker, rows: Sequence[tuple[Row, Sequence[Row]]]
-) -> dict[str, NDArray[Any]]:
-    """Give what a fused file takes for rows and their candidates."""
-    key = ranker.item.key
-    inputs = fused_inputs(ranker.query, [query for query, _ in rows])
-    inputs["candidates"] = string_lists([[item.features[key] for item in items] for _, items in rows])
-    return inputs
-
-
-def _compare_answers(runtime: str, ranker: CandidateRanker, expected: Arrays) -> Iterator[Comparison]:
-    key = ranker.item.key
+def _compare_answers(
+    runtime: str, name: str, ranker: CandidateRanker, entities: CandidateRanker, expected: Arrays
+) -> Iterator[Comparison]:
+    key = entities.item.key
     for batch in BATCH_SIZES:
-        rows = ranking_rows(ranker.query, ranker.item, batch)
+        rows = ranking_rows(entities.query, entities.item, batch)
+        if name == "fused":
+            rows = fused_rows(rows, key)
         answer = ranker.rank(body_of(rows, key))
         items = [item for row in answer["predictions"] for item in row["items"]]
         scores = np.array([score for row in answer["predictions"] for score in row["scores"]], np.float32)
-        yield _comparison(runtime, "answers", batch, rows, items, scores, expected, key)
-
-
-def _compare_fused(
-    runtime: str, path: Path, ranker: CandidateRanker, expected: Arrays
-) -> Iterator[Comparison]:
-    key, model = ranker.item.key, load_fused(runtime, path)
-    for batch in BATCH_SIZES:
-        rows = fused_rows(ranking_rows(ranker.query, ranker.item, batch), key)
-        answers = model(ranking_inputs(ranker, rows))
-        items = [item for own, _ in answers for item in own]
-        scores = np.concatenate([own for _, own in answers])
-        yield _comparison(runtime, "fused", batch, rows, items, scores, expected, key)
+        yield _comparison(runtime, name, batch, rows, items, scores, expected, key)
 
 
 def _comparison(

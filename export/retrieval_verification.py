@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +12,16 @@ from torchtowers.export.errors import VerificationError
 from torchtowers.export.expected import Arrays, inputs_of, same_question
 from torchtowers.export.questions import retrieval_rows
 from torchtowers.handlers.encoders import Encoder
-from torchtowers.handlers.fused import fused_inputs, load_fused, string_lists
-from torchtowers.handlers.recommender import Recommender
-from torchtowers.handlers.request import Row
+from torchtowers.handlers.fused_search import FusedSearch
+from torchtowers.handlers.limits import Limits
+from torchtowers.handlers.loading import Served, find_served
+from torchtowers.handlers.recommender import Recommender, Search
 from torchtowers.handlers.runtime import load_tower
 from torchtowers.handlers.signature import Signature
+from torchtowers.handlers.tower_search import TowerSearch
 from torchtowers.handlers.vocabulary import Vocabulary
 
-__all__ = ["compare_module", "compare_retrieval", "retrieval_inputs"]
+__all__ = ["compare_module", "compare_retrieval"]
 
 
 def compare_retrieval(
@@ -43,20 +44,23 @@ def compare_retrieval(
             "the artifact has no candidate tower, as an archive has none: verify the artifact"
         )
     items = Vocabulary.load(folder / signature.candidate.ids).tokens
+
+    def recommender(search: Search) -> Recommender:
+        return Recommender(signature, search, {}, Limits())
+
     comparisons: list[Comparison] = []
     for runtime, files in signature.towers.items():
-        recommender = Recommender.load(folder, runtime=runtime, signature=signature)
+        towers = TowerSearch.load(folder, find_served(folder, signature, kind="retrieval", runtime=runtime))
         for name, spec in (("query", signature.query), ("candidate", signature.candidate)):
-            if spec is not None:
-                encoders = {feature.name: feature.load_encoder(folder) for feature in spec.features}
-                comparisons += compare_module(runtime, name, folder / files[name], encoders, expected)
+            encoders = {feature.name: feature.load_encoder(folder) for feature in spec.features}
+            comparisons += compare_module(runtime, name, folder / files[name], encoders, expected)
         comparisons += _compare_recommendations(
-            runtime, "recommendations", recommender, items, expected, candidates
+            runtime, "recommendations", recommender(towers), towers, items, expected, candidates
         )
-    for runtime, file in signature.fused.items():
-        recommender = Recommender.load(folder, runtime=next(iter(signature.towers)), signature=signature)
+    for runtime in signature.fused:
+        fused = FusedSearch.load(folder, Served(signature.for_serving(runtime, fused=True), runtime))
         comparisons += _compare_recommendations(
-            runtime, "fused", recommender, items, expected, candidates, folder / file
+            runtime, "fused", recommender(fused), towers, items, expected, candidates
         )
     return comparisons
 
@@ -80,49 +84,33 @@ def compare_module(
         yield Comparison(runtime, name, batch, difference_of(exported(inputs), answer))
 
 
-def retrieval_inputs(recommender: Recommender, rows: Sequence[Row]) -> dict[str, NDArray[Any]]:
-    """Give what a fused file takes for rows, and the largest of their k."""
-    inputs = fused_inputs(recommender.encoder, rows)
-    inputs["exclude"] = string_lists([row.exclude for row in rows])
-    if recommender.encoder.history is not None:
-        inputs["exclude_history"] = np.array([row.exclude_history for row in rows])
-    inputs["k"] = np.array([max(row.k for row in rows)])
-    return inputs
-
-
 def _compare_recommendations(
     runtime: str,
     name: str,
     recommender: Recommender,
+    towers: TowerSearch,
     items: Sequence[str],
     expected: Arrays,
     candidates: NDArray[np.float32] | None,
-    fused: Path | None = None,
 ) -> Iterator[Comparison]:
     # The index may hold items that came later than the model.
-    tokens = items if candidates is not None else recommender.index.ids.json_values("the index's ids")
+    tokens = items if candidates is not None else towers.ids.json_values("the index's ids")
     row_of = {token: row for row, token in enumerate(tokens)}
-    index = recommender.index
+    index, encoder = towers.index, towers.encoder
     if candidates is None or index.vectors.values.dtype != np.float32:
         # What the index holds is compared with the model's by itself, where its rounding is allowed for.
         rescoring = index.rescoring
         candidates = index.vectors.take(slice(None)) if rescoring is None else rescoring
-    has_history = recommender.encoder.history is not None
-    model = None if fused is None else load_fused(runtime, fused)
     for batch in BATCH_SIZES:
-        rows = retrieval_rows(recommender.encoder, items, batch, has_history=has_history)
+        rows = retrieval_rows(encoder, items, batch, has_history=encoder.history is not None)
         queries = same_question(expected, f"recommendations/{batch}", rows)
-        encoded = [recommender.encoder.encode(row) for row in rows]
-        if model is None:
-            contents = map(json.loads, recommender.answers(encoded))
-            answers = [(content["items"], np.array(content["scores"], np.float32)) for content in contents]
-        else:
-            answers = model(retrieval_inputs(recommender, rows))
+        answers = map(json.loads, recommender.answers([recommender.encoder.encode(row) for row in rows]))
         difference = 0.0
-        for query, row, (found, scores) in zip(queries, encoded, answers, strict=True):
+        for query, row, answer in zip(queries, rows, answers, strict=True):
             allowed = candidates @ query
-            allowed[recommender.excluded(row)] = -np.inf
-            difference = max(difference, _difference(found, scores, allowed, row_of, row.row.k))
+            allowed[towers.excluded(encoder.encode(row))] = -np.inf
+            scores = np.array(answer["scores"], np.float32)
+            difference = max(difference, _difference(answer["items"], scores, allowed, row_of, row.k))
         yield Comparison(runtime, name, batch, difference)
 
 

@@ -3,11 +3,9 @@
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,40 +13,37 @@ from numpy.typing import NDArray
 from torchtowers.handlers.answer import encode_answer, encode_ranked
 from torchtowers.handlers.dialect import Request
 from torchtowers.handlers.encoders import Encoder
-from torchtowers.handlers.errors import ArtifactError, InternalError, RequestError, SignatureError, shorten
+from torchtowers.handlers.errors import InternalError, RequestError, SignatureError
+from torchtowers.handlers.fused_scorer import FusedScorer
 from torchtowers.handlers.limits import Limits
-from torchtowers.handlers.loading import load_served
+from torchtowers.handlers.loading import find_served
 from torchtowers.handlers.query_encoder import EncodedRow, QueryEncoder
 from torchtowers.handlers.ranking_request import Candidate, RankingRow, ranking_rows_of
 from torchtowers.handlers.request import Row
-from torchtowers.handlers.runtime import Tower
 from torchtowers.handlers.signature import Signature
+from torchtowers.handlers.tower_scorer import EncodedQuery, TowerScorer
 
 __all__ = ["CandidateRanker"]
 
 _LOGGER = logging.getLogger(__name__)
 
-# Candidates that go through the model at once; bounds the worker's memory for the largest batch.
-_MAX_SCORES = 4096
 # Items whose encoded features are kept; of a larger catalogue the ones asked for last.
 _KEPT_ITEMS = 1 << 16
 
 
-@dataclass(frozen=True)
-class EncodedQuery:
-    """A row whose features are encoded.
+class Scorer(Protocol):
+    """Scores candidates: by the model's own file, or by a fused one."""
 
-    Args:
-        query: What its candidates have in common.
-        candidates: Each candidate's own.
-        ids: The candidates' ids as JSON text.
-        k: How many to give; None for all, in their order.
-    """
+    @property
+    def query(self) -> QueryEncoder:
+        """Checks what a row has once, and encodes it where the file does not."""
 
-    query: EncodedRow
-    candidates: Sequence[EncodedRow]
-    ids: Sequence[bytes]
-    k: int | None
+    @property
+    def item(self) -> QueryEncoder:
+        """Likewise what each candidate has."""
+
+    def scores(self, rows: Sequence[EncodedQuery]) -> NDArray[np.float32]:
+        """Score all candidates, one row's after the other's; float32 `[candidates]`."""
 
 
 class CandidateRanker:
@@ -56,31 +51,26 @@ class CandidateRanker:
 
     Args:
         signature: The artifact's signature.
-        query: Encodes what a row has once.
-        item: Encodes what each candidate has.
-        ranker: The model.
+        scorer: What scores candidates.
         limits: What a request may ask for.
     """
 
     def __init__(
         self,
         signature: Signature,
-        query: QueryEncoder,
-        item: QueryEncoder,
-        ranker: Tower,
+        scorer: Scorer,
         limits: Limits,
     ) -> None:
         self.signature = signature
-        self.query = query
-        self.item = item
-        self.ranker = ranker
+        self.scorer = scorer
+        self.query = scorer.query
+        self.item = scorer.item
         self.limits = limits
-        both = query.fields.keys() & item.fields.keys()
+        both = self.query.fields.keys() & self.item.fields.keys()
         if both:
             raise SignatureError(f"{min(both)} can't be a field of the query and of the candidates")
-        self._key = item.spec.key
+        self._key = self.item.spec.key
         self._known = lru_cache(_KEPT_ITEMS)(self._encode_id)
-        self._try_ranker()
 
     @classmethod
     def load(
@@ -101,14 +91,10 @@ class CandidateRanker:
         """
         folder = Path(folder)
         signature = signature or Signature.read(folder)
-        ranker = load_served(
-            folder, signature, kind="ranking", runtime=runtime, gpu_id=gpu_id, threads=threads
-        )
-        if signature.candidate is None:
-            raise ArtifactError("the signature of a ranking model has no candidate inputs; export it again")
-        query = QueryEncoder(signature.query, folder, signature.history)
-        item = QueryEncoder(signature.candidate, folder, None)
-        return cls(signature, query, item, ranker, limits or Limits())
+        served = find_served(folder, signature, kind="ranking", runtime=runtime)
+        load = FusedScorer.load if served.signature.is_fused else TowerScorer.load
+        scorer = load(folder, served, gpu_id=gpu_id, threads=threads)
+        return cls(signature, scorer, limits or Limits())
 
     @property
     def fields(self) -> Mapping[str, Encoder]:
@@ -147,7 +133,7 @@ class CandidateRanker:
 
     def answers(self, rows: Sequence[EncodedQuery]) -> Iterator[bytes | RequestError]:
         """Score a batch and give each row's answer as JSON, one after the other."""
-        scores = self._scores(rows)
+        scores = self.scorer.scores(rows)
         ends = np.cumsum([len(row.candidates) for row in rows])
         for row, own in zip(rows, np.split(scores, ends[:-1]), strict=True):
             if not np.isfinite(own).all():  # which JSON can't hold
@@ -156,24 +142,6 @@ class CandidateRanker:
                 continue
             order = np.arange(len(own)) if row.k is None else np.argsort(-own, kind="stable")[: row.k]
             yield encode_ranked([row.ids[place] for place in order], own[order])
-
-    def _scores(self, rows: Sequence[EncodedQuery]) -> NDArray[np.float32]:
-        """Score all candidates, one row's after the other's; float32 `[candidates]`."""
-        candidates = list(chain.from_iterable(row.candidates for row in rows))
-        owners = np.repeat(np.arange(len(rows)), [len(row.candidates) for row in rows])
-        scores = []
-        for begin in range(0, len(candidates), _MAX_SCORES):
-            block = slice(begin, begin + _MAX_SCORES)
-            scores.append(self.ranker(self._inputs(rows, owners[block], candidates[block])))
-        return np.concatenate(scores)
-
-    def _inputs(
-        self, rows: Sequence[EncodedQuery], owners: NDArray[np.int64], candidates: Sequence[EncodedRow]
-    ) -> dict[str, NDArray[Any]]:
-        first, last = int(owners[0]), int(owners[-1])
-        queries = self.query.stack([row.query for row in rows[first : last + 1]])
-        repeated = {name: values[owners - first] for name, values in queries.items()}
-        return {**repeated, **self.item.stack(candidates)}
 
     def _encode(self, row: RankingRow) -> EncodedQuery:
         return EncodedQuery(
@@ -190,15 +158,3 @@ class CandidateRanker:
 
     def _encode_id(self, token: str) -> EncodedRow:
         return self.item.encode(Row({self._key: token}, k=1))
-
-    def _try_ranker(self) -> None:
-        """Run the model once: a file that does not fit the signature is refused while it is loaded."""
-        queries = self.query.stack([self.query.encode(Row({self.query.spec.key: "?"}, k=1))])
-        try:
-            shape = self.ranker({**queries, **self.item.stack([self._encode_id("?")])}).shape
-        except Exception as error:  # of whichever runtime
-            raise ArtifactError(
-                f"the ranking model does not take the signature's features: {shorten(str(error))}"
-            ) from error
-        if shape != (1,):
-            raise ArtifactError(f"the ranking model gives {shape} for one candidate, expected (1,)")

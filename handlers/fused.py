@@ -1,8 +1,9 @@
 """Fused files from Python: rows of requests to the file's inputs, its outputs to items and scores."""
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,18 +17,28 @@ from torchtowers.handlers.encoders import (
     WeightedListEncoder,
     seconds_of,
 )
-from torchtowers.handlers.errors import ArtifactError
+from torchtowers.handlers.errors import ArtifactError, RuntimeUnavailableError
 from torchtowers.handlers.list_encoders import pairs_of
 from torchtowers.handlers.query_encoder import QueryEncoder
 from torchtowers.handlers.request import Row
 from torchtowers.handlers.runtime import load_onnx, load_torchscript
 from torchtowers.handlers.vocabulary import token_of
 
-__all__ = ["fused_inputs", "load_fused", "string_lists"]
+__all__ = ["Fused", "blocks_of", "fused_inputs", "load_fused", "longest_list", "string_lists"]
 
 # A row's ids, best first, and their scores.
 Best: TypeAlias = tuple[list[str], NDArray[np.float32]]
 Inputs: TypeAlias = Mapping[str, NDArray[Any]]
+
+# In the place of a text that is none in UTF-8, which no fused file knows: two that Unicode gives to nobody.
+_NO_TEXT = "\ufffe\uffff"
+
+
+class Fused(Protocol):
+    """Raw values in, ids and scores out."""
+
+    def __call__(self, inputs: Inputs) -> list[Best]:
+        """Answer a batch; of a ranking model each row's candidates with their scores, in their order."""
 
 
 def fused_inputs(encoder: QueryEncoder, rows: Sequence[Row]) -> dict[str, NDArray[Any]]:
@@ -38,10 +49,7 @@ def fused_inputs(encoder: QueryEncoder, rows: Sequence[Row]) -> dict[str, NDArra
 
     Args:
         encoder: The artifact's features.
-        rows: Of a request.
-
-    Raises:
-        FieldError: A value does not fit its feature.
+        rows: Of requests; `QueryEncoder.encode` has checked them.
     """
     key = encoder.spec.key
     inputs: dict[str, NDArray[Any]] = {key: _strings([row.features.get(key) for row in rows])}
@@ -49,12 +57,10 @@ def fused_inputs(encoder: QueryEncoder, rows: Sequence[Row]) -> dict[str, NDArra
         if name == key:
             continue
         values = [row.features.get(name) for row in rows]
-        for row, value in zip(rows, values, strict=True):
-            feature.encode_value(value, row.place + name)
         arrays = _arrays(feature, values, name)
         for spec, array in zip(feature.tensors, arrays, strict=True):
             inputs[name + spec.suffix] = array
-        if name in encoder.lookup:
+        if name in encoder.spec.lookup:
             inputs[f"{name}.given"] = np.array([name in row.features for row in rows])
     return inputs
 
@@ -71,7 +77,8 @@ def _arrays(encoder: Encoder, values: Sequence[Any], name: str) -> tuple[NDArray
         return (string_lists([value or () for value in values]),)
     if isinstance(encoder, VectorEncoder):
         missing = [np.nan] * encoder.width
-        return (np.array([missing if value is None else value for value in values], np.float64),)
+        vectors = [missing if value is None else [_float(part) for part in value] for value in values]
+        return (np.array(vectors, np.float64),)
     if isinstance(encoder, BooleanEncoder):
         return (np.array([-1 if value is None else int(value) for value in values]),)
     if encoder.dtype == "string":
@@ -84,22 +91,60 @@ def _number(encoder: Encoder, value: object) -> float:
         # In the middle of its second, so that no rounding of the unit leaves it.
         seconds = seconds_of(value, encoder.unit)
         return float("nan") if seconds is None else (seconds + 0.5) * encoder.per_second
+    return float("nan") if value is None else _float(value)
+
+
+def _float(value: Any) -> float:
     try:
-        return float("nan") if value is None else float(value)  # type: ignore[arg-type]
+        return float(value)
     except OverflowError:  # an integer beyond the floats
-        return np.finfo(np.float64).max * (1 if value > 0 else -1)  # type: ignore[operator]
+        return sys.float_info.max if value > 0 else -sys.float_info.max
 
 
 def _strings(values: Sequence[object]) -> NDArray[Any]:
-    return np.array(["" if value is None else token_of(value) for value in values], object)
+    return np.array(["" if value is None else _text(value) for value in values], object)
+
+
+def _text(value: object) -> str:
+    token = token_of(value) or ""
+    if not token.isascii():
+        try:
+            token.encode()
+        except UnicodeEncodeError:  # half of a surrogate pair, as JSON may escape it
+            return _NO_TEXT
+    return token
 
 
 def string_lists(rows: Sequence[Sequence[object]]) -> NDArray[Any]:
     """Give lists of ids as strings `[batch, length]`, padded with the empty one; the length is at least 1."""
     lists = np.full((len(rows), max([1, *map(len, rows)])), "", object)
     for place, row in enumerate(rows):
-        lists[place, : len(row)] = [token_of(value) for value in row]
+        lists[place, : len(row)] = [_text(value) for value in row]
     return lists
+
+
+def longest_list(row: Row) -> int:
+    """Give how many strings the longest of a row's lists holds, at least 1."""
+    lists = [len(value) for value in row.features.values() if isinstance(value, list | tuple | dict)]
+    return max([1, len(row.exclude), *lists])
+
+
+def blocks_of(lengths: Sequence[int], most: int, most_rows: int) -> Iterator[slice]:
+    """Divide rows into blocks, so that one long list among many rows does not make all of them as long.
+
+    Args:
+        lengths: Of each row's longest list.
+        most: Places that a block's lists may have when they are padded; a longer row is a block of its own.
+        most_rows: Of a block.
+    """
+    begin, longest = 0, 1
+    for row, length in enumerate(lengths):
+        longest = max(longest, length)
+        if row > begin and ((row + 1 - begin) * longest > most or row - begin >= most_rows):
+            yield slice(begin, row)
+            begin, longest = row, max(1, length)
+    if begin < len(lengths):
+        yield slice(begin, len(lengths))
 
 
 class FusedOnnx:
@@ -175,13 +220,26 @@ def _rows(items: Any, scores: NDArray[np.float32]) -> list[Best]:
 _FUSED = {fused.name: fused for fused in (FusedOnnx, FusedTorchScript)}
 
 
-def load_fused(runtime: str, path: Path, *, threads: int | None = None) -> FusedOnnx | FusedTorchScript:
+def load_fused(
+    runtime: str, path: Path, *, gpu_id: int | None = None, threads: int | None = None
+) -> FusedOnnx | FusedTorchScript:
     """Load a fused file for `torchscript` or `onnx`.
+
+    Args:
+        runtime: What it runs in.
+        path: The file.
+        gpu_id: Has to be None: strings are looked up on the CPU.
+        threads: Threads of one operation.
 
     Raises:
         ArtifactError: The runtime is unknown, or the file can't be loaded.
-        RuntimeUnavailableError: Its library is not installed.
+        RuntimeUnavailableError: Its library is not installed, or the worker is given a GPU.
     """
     if runtime not in _FUSED:
         raise ArtifactError(f"no fused file runs in {runtime!r}; this version knows {', '.join(_FUSED)}")
+    if gpu_id is not None:
+        raise RuntimeUnavailableError(
+            f"the worker was given GPU {gpu_id}, but a fused file runs on the CPU: set deviceType: cpu, or "
+            "build the archive without --fused"
+        )
     return _FUSED[runtime](path, threads=threads)

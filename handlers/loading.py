@@ -1,49 +1,52 @@
-"""What loading has in common for every kind of model."""
+"""What loading has in common for every kind of model: which file of an artifact or archive answers."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torchtowers.handlers.errors import ArtifactError
-from torchtowers.handlers.runtime import Tower, load_tower
 from torchtowers.handlers.seal import MANIFEST, read_manifest, verify_members
 from torchtowers.handlers.signature import SERVED, Signature
 
-__all__ = ["load_served"]
+__all__ = ["Served", "find_served"]
 
 
-def load_served(
-    folder: Path,
-    signature: Signature,
-    *,
-    kind: str,
-    runtime: str | None,
-    gpu_id: int | None,
-    threads: int | None,
-) -> Tower:
-    """Verify an artifact's files and load the one that answers requests.
+@dataclass(frozen=True)
+class Served:
+    """What answers requests.
+
+    Args:
+        signature: Of an archive that holds only that.
+        runtime: What its file runs in.
+    """
+
+    signature: Signature
+    runtime: str
+
+
+def find_served(folder: Path, signature: Signature, *, kind: str, runtime: str | None = None) -> Served:
+    """Verify an artifact's files and tell which one answers requests.
 
     Args:
         folder: An artifact's folder, or an unpacked archive.
         signature: Its signature.
         kind: What kind of model it has to be.
-        runtime: `torchscript` or `onnx`; by default that of the file which an archive's manifest names,
-            else the only one there is, else `onnx`.
-        gpu_id: The CUDA device; None for the CPU.
-        threads: Threads of one operation on the CPU.
+        runtime: `torchscript`, `onnx` or `pt2`; by default that of the file which an archive's manifest
+            names, else the only one there is, else `onnx`.
 
     Raises:
         ArtifactError: It is of another kind, or a file is missing, altered or malformed.
-        RuntimeUnavailableError: The runtime's library is not installed.
     """
     if signature.kind != kind:
         raise ArtifactError(f"expected a {kind} model, got one of kind {signature.kind!r}")
     signature.verify_files(folder, verify_members(folder))
-    runtime = runtime or _packaged_runtime(folder, signature)
-    file = signature.for_serving(runtime).towers[runtime][SERVED[kind]]
-    return load_tower(runtime, folder / file, gpu_id=gpu_id, threads=threads)
+    packaged, fused = _packaged(folder, signature)
+    runtime = runtime or packaged
+    return Served(signature.for_serving(runtime, fused=fused), runtime)
 
 
-def _packaged_runtime(folder: Path, signature: Signature) -> str:
+def _packaged(folder: Path, signature: Signature) -> tuple[str, bool]:
+    """Give the runtime of what is packaged to answer, and whether that is a fused file."""
     served = SERVED[signature.kind]
     manifest = folder / MANIFEST
     if manifest.is_file():
@@ -52,5 +55,9 @@ def _packaged_runtime(folder: Path, signature: Signature) -> str:
         chosen: Any = model.get("serializedFile") if isinstance(model, dict) else None
         for runtime, files in signature.towers.items():
             if files.get(served) == chosen:
-                return runtime
-    return "onnx" if "onnx" in signature.towers else next(iter(signature.towers), "onnx")
+                return runtime, False
+        for runtime, file in signature.fused.items():
+            if file == chosen:
+                return runtime, True
+    held = signature.fused if signature.is_fused else signature.towers
+    return "onnx" if "onnx" in held else next(iter(held), "onnx"), signature.is_fused

@@ -38,26 +38,30 @@ class QueryEncoder:
 
     Args:
         spec: The query tower's inputs.
-        folder: The artifact's folder.
+        folder: The artifact's folder; None where a fused file encodes, and rows are only checked.
         history: The feature that lists items the user knows; None if there is none.
     """
 
-    def __init__(self, spec: TowerSpec, folder: Path, history: str | None) -> None:
+    def __init__(self, spec: TowerSpec, folder: Path | None, history: str | None) -> None:
         self.spec = spec
         self.encoders: dict[str, Encoder] = {
             feature.name: feature.load_encoder(folder) for feature in spec.features
         }
-        self.ids = TokenEncoder(Vocabulary.load(folder / spec.ids))
+        self.ids = TokenEncoder(Vocabulary(()) if folder is None else Vocabulary.load(folder / spec.ids))
         # What a row may hold: the features, and the id, also where it is no feature.
         self.fields: dict[str, Encoder] = {spec.key: self.ids, **self.encoders}
         self._history = None if history is None else self._history_encoder(history)
-        self._history_name = history
+        self.history_name = history
         reserved = [name for name in self.fields if name in RESERVED]
         if reserved:
             raise SignatureError(
                 f"a query feature can't be called {reserved[0]}: that is a request's own word"
             )
-        self.lookup = {name: self._load_lookup(folder, name, stem) for name, stem in spec.lookup.items()}
+        self.lookup = {
+            name: self._load_lookup(folder, name, stem)
+            for name, stem in spec.lookup.items()
+            if folder is not None
+        }
 
     @property
     def key(self) -> str:
@@ -91,7 +95,7 @@ class QueryEncoder:
             known = None
             if key >= 0 and name not in given and name in self.lookup:
                 known = self.lookup[name].get(key)
-            if name == self._history_name and isinstance(encoder, TokenListEncoder):
+            if name == self.history_name and isinstance(encoder, TokenListEncoder):
                 history = known if isinstance(known, list) else encoder.indices(given.get(name), place + name)
                 inputs[name] = list(history[-encoder.max_length :])
             else:

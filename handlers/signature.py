@@ -2,23 +2,23 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from torchtowers.handlers.encoders import Encoder, TensorSpec, encoder_from_json
 from torchtowers.handlers.errors import ArtifactError, SignatureError, shorten
 from torchtowers.handlers.index_spec import IndexSpec
 from torchtowers.handlers.json_reader import JsonReader, inside
-from torchtowers.handlers.lookup import LookupColumn
+from torchtowers.handlers.onnx_file import check_side_files
 from torchtowers.handlers.strings import StringTable
-from torchtowers.handlers.vocabulary import Vocabulary
+from torchtowers.handlers.tower_spec import FeatureSpec, TowerSpec, tower_from_json, tower_to_json
 
 __all__ = [
     "FILE_NAME",
     "FORMAT_VERSION",
     "SERVED",
+    "SIDE",
     "FeatureSpec",
     "Signature",
     "TowerSpec",
@@ -27,6 +27,8 @@ __all__ = [
 
 FORMAT_VERSION = 1
 FILE_NAME = "signature.json"
+# Behind an ONNX file's name, that of the file with its weights, where they are too large for it.
+SIDE = ".data"
 
 # By the model's kind, which of a runtime's files answers requests.
 SERVED = {"retrieval": "query", "ranking": "ranker"}
@@ -36,77 +38,6 @@ def sha256_of(path: Path) -> str:
     """Give the file's sha256 in hexadecimal; memory stays small for any size."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@dataclass(frozen=True)
-class FeatureSpec:
-    """One input of a tower.
-
-    Args:
-        name: The field of a request.
-        dtype: `string`, `number` or `boolean`.
-        shape: Of a batch of a request's values: `("batch",)`, or `("batch", "length")` for lists.
-        encoder: The encoder's kind and settings, with `vocabulary` naming a file of the artifact.
-        out_of_vocabulary: What becomes of a token that the vocabulary does not know.
-        required: A request's row without it is refused.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[str, ...]
-    encoder: Mapping[str, Any]
-    out_of_vocabulary: str
-    required: bool = False
-
-    @property
-    def vocabulary_file(self) -> str | None:
-        """Where the encoder's tokens are kept, relative to the artifact."""
-        name: str | None = self.encoder.get("vocabulary")
-        return name
-
-    @property
-    def is_list(self) -> bool:
-        """Whether a row holds a list of it."""
-        return len(self.shape) > 1
-
-    @property
-    def tensors(self) -> tuple[TensorSpec, ...]:
-        """What the feature becomes: the model's inputs."""
-        return encoder_from_json(self.encoder, Vocabulary(())).tensors
-
-    def load_encoder(self, folder: Path) -> Encoder:
-        """Make the encoder with its vocabulary from the artifact in `folder`."""
-        name = self.vocabulary_file
-        return encoder_from_json(self.encoder, None if name is None else Vocabulary.load(folder / name))
-
-
-@dataclass(frozen=True)
-class TowerSpec:
-    """A tower's inputs, in the order in which the ONNX and TorchScript files take them, and its id's name.
-
-    Args:
-        key: The field of a request that identifies the entity, such as `user_id`; it may be no input.
-        ids: The file of the ids that are known, a vocabulary.
-        features: Its inputs.
-        lookup: Features that are filled in for a known key when a request leaves them out; each names
-            the stem of its files in the artifact.
-    """
-
-    key: str
-    ids: str
-    features: tuple[FeatureSpec, ...]
-    lookup: Mapping[str, str] = field(default_factory=dict)
-
-    def files(self) -> Iterator[str]:
-        """Name the files of the vocabularies and of what is looked up."""
-        yield self.ids
-        for spec in self.features:
-            if spec.vocabulary_file is not None:
-                yield spec.vocabulary_file
-            if spec.name in self.lookup:
-                for tensor in spec.tensors:
-                    stem = self.lookup[spec.name] + tensor.suffix
-                    yield from LookupColumn.files(stem, is_list=tensor.is_ragged)
 
 
 @dataclass(frozen=True)
@@ -150,8 +81,8 @@ class Signature:
             hashed: Those of files whose content was hashed already.
 
         Raises:
-            ArtifactError: A file is missing, unreadable or altered, or is used without a sha256; the first
-                one is named.
+            ArtifactError: A file is missing, unreadable or altered, or is used without a sha256, also by an
+                ONNX file; the first one is named.
         """
         unlisted = self.used_files() - self.files.keys()
         if unlisted:
@@ -169,24 +100,51 @@ class Signature:
                 raise ArtifactError(f"{name} is missing from {folder.name}; export or build it again")
             if found != expected:
                 raise ArtifactError(f"{name} in {folder.name} was altered: its sha256 is not the signature's")
+        for name in self.used_files():
+            if name.endswith(".onnx"):
+                check_side_files(folder, name, self.files)
 
-    def for_serving(self, runtime: str) -> "Signature":
-        """Give the signature of an archive that answers requests with one runtime only.
+    @property
+    def is_fused(self) -> bool:
+        """Whether it is of an archive in which a fused file answers alone."""
+        return bool(self.fused) and not self.towers
+
+    @property
+    def served_file(self) -> str:
+        """The file that answers, of an archive's signature."""
+        if self.is_fused:
+            (file,) = self.fused.values()
+        else:
+            (files,) = self.towers.values()
+            file = files[SERVED[self.kind]]
+        return file
+
+    def for_serving(self, runtime: str, *, fused: bool = False) -> "Signature":
+        """Give the signature of an archive that answers requests with one file only.
+
+        Args:
+            runtime: What the file runs in.
+            fused: Whether it is the fused file, which holds the encoders, the index and what is known of
+                users and items; an item of a ranking request is then known by its id alone.
 
         Raises:
-            ArtifactError: The artifact holds no file for that runtime.
+            ArtifactError: The artifact holds no such file.
         """
-        if runtime not in self.towers:
+        what, held = ("fused file", self.fused) if fused else ("tower", self.towers)
+        if runtime not in held:
             raise ArtifactError(
-                f"the artifact has no {runtime} tower, only {', '.join(sorted(self.towers))}; "
-                f"export it with --format {runtime}"
+                f"the artifact has no {runtime} {what}, only {', '.join(sorted(held)) or 'none'}; "
+                f"export it with --format {runtime}{' --fused' if fused else ''}"
             )
         served = SERVED[self.kind]
+        candidate = self.candidate if self.kind == "ranking" else None
+        if fused and candidate is not None:
+            candidate = replace(candidate, features=(), lookup={})
         restricted = replace(
             self,
-            candidate=self.candidate if self.kind == "ranking" else None,
-            towers={runtime: {served: self.towers[runtime][served]}},
-            fused={},
+            candidate=candidate,
+            towers={} if fused else {runtime: {served: self.towers[runtime][served]}},
+            fused={runtime: self.fused[runtime]} if fused else {},
             onnx_opset=self.onnx_opset if runtime == "onnx" else None,
         )
         used = restricted.used_files()
@@ -196,14 +154,18 @@ class Signature:
         """Give the names of the files that the signature refers to."""
         names = {file for runtime in self.towers.values() for file in runtime.values()}
         names.update(self.fused.values())
+        # Weights of a large ONNX file, which are beside it.
+        names.update(self.files.keys() & {name + SIDE for name in names})
         stems = list(self.columns.values())
         if self.index is not None:
-            names.update(self.index.arrays())
             stems.append(self.index.ids)
+        if not self.is_fused:
+            if self.index is not None:
+                names.update(self.index.arrays())
+            for tower in filter(None, (self.query, self.candidate)):
+                names.update(tower.files())
         for stem in stems:
             names.update(StringTable.files(stem))
-        for tower in filter(None, (self.query, self.candidate)):
-            names.update(tower.files())
         return frozenset(names)
 
     def write(self, folder: Path) -> None:
@@ -215,8 +177,8 @@ class Signature:
         content: dict[str, Any] = {
             "format_version": FORMAT_VERSION,
             "kind": self.kind,
-            "query": _tower_to_json(self.query),
-            "candidate": None if self.candidate is None else _tower_to_json(self.candidate),
+            "query": tower_to_json(self.query),
+            "candidate": None if self.candidate is None else tower_to_json(self.candidate),
             "history": self.history,
             "outputs": [
                 {"name": "items", "dtype": "string", "shape": ["k"]},
@@ -272,8 +234,8 @@ class Signature:
         candidate = reader.get("candidate", dict) if kind == "ranking" else reader.optional("candidate", dict)
         return cls(
             kind=kind,
-            query=_tower_from_json(reader.child("query")),
-            candidate=None if candidate is None else _tower_from_json(reader.child("candidate")),
+            query=tower_from_json(reader.child("query")),
+            candidate=None if candidate is None else tower_from_json(reader.child("candidate")),
             history=reader.optional("history", str),
             index=IndexSpec.from_json(reader.child("index")) if kind == "retrieval" else None,
             columns=reader.child("columns").paths(),
@@ -292,32 +254,3 @@ class Signature:
 def _files_of(reader: JsonReader, served: str) -> dict[str, str]:
     reader.path(served)
     return reader.paths()
-
-
-def _tower_to_json(tower: TowerSpec) -> dict[str, Any]:
-    features = [
-        {**vars(spec), "shape": list(spec.shape), "encoder": dict(spec.encoder)} for spec in tower.features
-    ]
-    return {"key": tower.key, "ids": tower.ids, "features": features, "lookup": dict(tower.lookup)}
-
-
-def _tower_from_json(reader: JsonReader) -> TowerSpec:
-    features = []
-    for position, content in enumerate(reader.get("features", list)):
-        feature = JsonReader(content, f"{reader.place}.features[{position}]")
-        encoder = feature.child("encoder")
-        if encoder.optional("vocabulary", str) is not None:
-            encoder.path("vocabulary")
-        features.append(
-            FeatureSpec(
-                name=feature.get("name", str),
-                dtype=feature.get("dtype", str),
-                shape=tuple(feature.get("shape", list)),
-                encoder=encoder.content,
-                out_of_vocabulary=feature.get("out_of_vocabulary", str),
-                required=feature.get("required", bool),
-            )
-        )
-    return TowerSpec(
-        reader.get("key", str), reader.path("ids"), tuple(features), reader.child("lookup").paths()
-    )

@@ -1,7 +1,9 @@
 """Chooses the archives of a model store that a server loads, and checks them before anything starts."""
 
 import json
+import tarfile
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from torchtowers.serving.errors import ServingError
 __all__ = ["Archive", "choose_archives"]
 
 _MANIFEST = "MAR-INF/MANIFEST.json"
+_ENDS = (".mar", ".tar.gz")
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,7 @@ class Archive:
     """One archive to serve.
 
     Args:
-        file: Its name in the model store.
+        file: Its name in the model store; of a directory, too.
         name: The model's name on the server.
         version: The model's version.
         renamed: Whether the name was given by the caller rather than by the archive.
@@ -43,7 +46,8 @@ def choose_archives(model_store: Path, models: str) -> list[Archive]:
 
     Args:
         model_store: The folder with the archives.
-        models: `all`, or a list with commas: `movies`, `movies.mar` or `name=movies.mar`.
+        models: `all`, or a list with commas: `movies`, `movies.mar` or `name=movies.mar`. An archive is a
+            `.mar`, a `.tar.gz`, or a directory that holds a manifest.
 
     Raises:
         ServingError: The folder or an archive is missing, isn't an archive, or is there twice.
@@ -53,11 +57,10 @@ def choose_archives(model_store: Path, models: str) -> list[Archive]:
             f"{model_store}: no such model store; name the folder of the archives with --model-store"
         )
     if models.strip().lower() == "all":
-        chosen = [read_archive(path) for path in sorted(model_store.glob("*.mar"))]
+        chosen = [read_archive(path) for path in _archives_of(model_store)]
         if not chosen:
             raise ServingError(
-                f"{model_store}: no .mar archive in this model store: make one with "
-                "`torchtowers archive build`"
+                f"{model_store}: no archive in this model store: make one with `torchtowers archive build`"
             )
     else:
         chosen = [
@@ -76,23 +79,48 @@ def read_archive(path: Path) -> Archive:
     """Read an archive's name and version from its manifest.
 
     Raises:
-        ServingError: The file is no TorchServe archive.
+        ServingError: It is no TorchServe archive.
     """
     mend = "build it again with `torchtowers archive build`, or move it out of the model store"
-    if not zipfile.is_zipfile(path):
-        raise ServingError(f"{path}: not a .mar archive (no zip file): {mend}")
     try:
-        with zipfile.ZipFile(path) as archive:
-            manifest = json.loads(archive.read(_MANIFEST))
-        model = manifest["model"]
+        model = json.loads(_manifest(path))["model"]
         # TorchServe falls back to the file's name and to 1.0.
         return Archive(
-            path.name, str(model.get("modelName") or path.stem), str(model.get("modelVersion") or "1.0")
+            path.name, str(model.get("modelName") or _stem(path)), str(model.get("modelVersion") or "1.0")
         )
     except KeyError as error:
-        raise ServingError(f"{path}: not a .mar archive ({shorten(error.args[0])}): {mend}") from None
-    except (ValueError, TypeError, AttributeError, zipfile.BadZipFile, OSError) as error:
+        raise ServingError(f"{path}: not an archive ({shorten(error.args[0])}): {mend}") from None
+    except (ValueError, TypeError, AttributeError, EOFError, zlib.error, OSError) as error:
         raise ServingError(f"{path}: {_MANIFEST} can't be read ({shorten(str(error))}): {mend}") from None
+    except (zipfile.BadZipFile, tarfile.TarError) as error:
+        raise ServingError(f"{path}: not an archive ({shorten(str(error))}): {mend}") from None
+
+
+def _manifest(path: Path) -> bytes:
+    if path.is_dir():
+        return (path / _MANIFEST).read_bytes()
+    if path.name.endswith(".tar.gz"):
+        with tarfile.open(path, "r:gz") as archive:
+            for member in archive:
+                # Below one folder, whatever it is called.
+                if member.isreg() and member.name.removeprefix("./").partition("/")[2] == _MANIFEST:
+                    file = archive.extractfile(member)
+                    return b"" if file is None else file.read()
+        raise KeyError(f"There is no item named {_MANIFEST!r} in the archive")
+    with zipfile.ZipFile(path) as zipped:
+        return zipped.read(_MANIFEST)
+
+
+def _archives_of(model_store: Path) -> list[Path]:
+    return [
+        path
+        for path in sorted(model_store.iterdir())
+        if (path.is_file() and path.name.endswith(_ENDS)) or (path / _MANIFEST).is_file()
+    ]
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(".tar.gz").removesuffix(".mar")
 
 
 def _choose(model_store: Path, item: str) -> list[Archive]:
@@ -100,15 +128,15 @@ def _choose(model_store: Path, item: str) -> list[Archive]:
     if equals:
         archive = read_archive(_existing(model_store, file.strip()))
         return [Archive(archive.file, name.strip(), archive.version, renamed=True)]
-    if item.endswith(".mar"):
+    if item.endswith(_ENDS):
         return [read_archive(_existing(model_store, item))]
     # A model's name stands for every version of it; other files in the store are none of its business.
     named = []
-    for path in sorted(model_store.glob("*.mar")):
+    for path in _archives_of(model_store):
         try:
             archive = read_archive(path)
         except ServingError:
-            if path.stem == item:
+            if _stem(path) == item:
                 raise
             continue
         if archive.name == item:
@@ -119,9 +147,9 @@ def _choose(model_store: Path, item: str) -> list[Archive]:
 def _existing(model_store: Path, file: str) -> Path:
     path = model_store / file
     # TorchServe takes a path with folders as one below the store, and refuses the others.
-    if Path(file).name == file and path.is_file():
+    if Path(file).name == file and path.exists():
         return path
-    there = ", ".join(sorted(other.name for other in model_store.glob("*.mar"))) or "no archive"
+    there = ", ".join(other.name for other in _archives_of(model_store)) or "no archive"
     raise ServingError(f"{path}: no such archive in the model store, which holds {there}")
 
 

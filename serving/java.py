@@ -89,4 +89,6 @@ def server_environment(state: StateFolder, tmp: Path) -> dict[str, str]:
         "TMPDIR": str(tmp),
         "LOG_LOCATION": str(state.logs),
         "METRICS_LOCATION": str(state.logs),
+        # An archive that is a directory is served from where it lies, and stays what was built.
+        "PYTHONDONTWRITEBYTECODE": "1",
     }

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from torchtowers.handlers.errors import UntrustedError
-from torchtowers.handlers.seal import PUBLIC_KEY
+from torchtowers.handlers.seal import PUBLIC_KEY, verify_members, verify_signer
 from torchtowers.handlers.signature import sha256_of
 from torchtowers.handlers.signing import SUFFIX, read_public_keys, verify_signature
 from torchtowers.serving.archives import Archive
@@ -16,6 +16,8 @@ __all__ = ["require_signed"]
 
 def require_signed(model_store: Path, archives: Iterable[Archive]) -> None:
     """Require a `.sig` beside every archive where the environment's TORCHTOWERS_PUBLIC_KEY names a key.
+
+    A directory has none: its manifest has to be signed, and its files to be what the manifest says.
 
     Raises:
         ServingError: The key's path is relative, so that a worker would not find it.
@@ -33,6 +35,10 @@ def require_signed(model_store: Path, archives: Iterable[Archive]) -> None:
     keys = read_public_keys(Path(configured))
     for archive in archives:
         path = model_store / archive.file
+        if path.is_dir():
+            verify_signer(path)
+            verify_members(path)
+            continue
         signature = path.with_name(path.name + SUFFIX)
         if not signature.is_file():
             raise UntrustedError(

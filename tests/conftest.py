@@ -71,3 +71,19 @@ def ranking_artifact(ranking_trained: Trained, tmp_path_factory: pytest.TempPath
 def ranking_archives(ranking_artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model store with `ranking-onnx.mar` and `ranking-torchscript.mar`; not to be changed."""
     return store_of(ranking_artifact, "ranking", tmp_path_factory.mktemp("ranking-store"))
+
+
+@pytest.fixture(scope="session")
+def fused_artifact(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The artifact with fused files; not to be changed."""
+    out = tmp_path_factory.mktemp("artifacts") / "fused"
+    export_artifact(trained, out, fused=True)
+    return out
+
+
+@pytest.fixture(scope="session")
+def fused_ranking_artifact(ranking_trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ranking model's artifact with fused files; not to be changed."""
+    out = tmp_path_factory.mktemp("artifacts") / "fused-ranking"
+    export_artifact(ranking_trained, out, fused=True)
+    return out

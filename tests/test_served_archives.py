@@ -9,6 +9,7 @@ from tests.export.test_model_archiver import packaged
 from tests.servers import free_ports_config, running
 from torchtowers.export.archive import build_archive
 from torchtowers.export.signing import generate_key, read_private_key, sign_file
+from torchtowers.export.verify import verify_archive
 from torchtowers.handlers import Recommender
 from torchtowers.handlers.errors import UntrustedError
 from torchtowers.handlers.seal import PUBLIC_KEY
@@ -18,20 +19,27 @@ from torchtowers.serving.errors import ServingError
 pytestmark = pytest.mark.java
 
 
-def test_archives_of_both_tools_serve_the_same_answers(artifact: Path, tmp_path: Path) -> None:
+FORMATS = {"zip": "default", "tar": "tgz", "folder": "no-archive"}
+
+
+def test_archives_of_both_tools_and_of_every_form_serve_the_same_answers(
+    artifact: Path, tmp_path: Path
+) -> None:
     store = tmp_path / "store"
     packaged(artifact, store).rename(store / "theirs.mar")
-    build_archive(artifact, name="ours", export_path=store)
+    for name, form in FORMATS.items():
+        build_archive(artifact, name=name, export_path=store, archive_format=form)
     expected = Recommender.load(artifact)
     bodies = [{"user_id": f"u{user}", "k": 60, "fields": ["title"]} for user in range(8)]
-    models = "theirs=theirs.mar,ours.mar"
+    models = ",".join(["theirs=theirs.mar", *FORMATS])
     with (
         running(store, free_ports_config(tmp_path), tmp_path / "state", models=models) as server,
         Client.from_state(server.state) as client,
     ):
         for body in bodies:
-            theirs, ours = (client.predict(name, body) for name in ("theirs", "ours"))
-            assert theirs == ours == expected.recommend(body)
+            for name in ("theirs", *FORMATS):
+                assert client.predict(name, body) == expected.recommend(body)
+    assert verify_archive(store / "folder") == []  # nothing was written there
 
 
 def test_a_server_with_a_key_serves_what_it_signed_and_nothing_else(

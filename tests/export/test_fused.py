@@ -6,23 +6,26 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.every_kind import every_kind_config, every_kind_tables
 from tests.export.fused import FUSABLE
+from tests.handlers.served import fused_served, tower_search
 from torchtowers.export.artifact import export_artifact
 from torchtowers.export.comparison import BATCH_SIZES, TOLERANCE
 from torchtowers.export.errors import ExportError
-from torchtowers.export.fused_features import given_features
-from torchtowers.export.ranking_verification import ranking_inputs
-from torchtowers.export.retrieval_verification import retrieval_inputs
+from torchtowers.export.fused_features import KnownFeature, given_features
 from torchtowers.handlers.candidate_ranker import CandidateRanker
 from torchtowers.handlers.encoders import TokenListEncoder, Vocabulary
-from torchtowers.handlers.fused import load_fused
-from torchtowers.handlers.recommender import Recommender
+from torchtowers.handlers.fused_scorer import FusedScorer
+from torchtowers.handlers.fused_search import FusedSearch
+from torchtowers.handlers.limits import Limits
+from torchtowers.handlers.lookup import FeatureLookup, LookupColumn
 from torchtowers.handlers.request import Row
 from torchtowers.handlers.signature import Signature
+from torchtowers.handlers.tower_search import TowerSearch
 from torchtowers.models.experiment import Trained, train
 
 RUNTIMES = ("onnx", "torchscript")
@@ -70,28 +73,26 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def recommender(folder: Path) -> Recommender:
-    return Recommender.load(folder, runtime="onnx")
+def towers(folder: Path) -> TowerSearch:
+    return tower_search(folder)
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_any_values_get_the_answers_of_encoders_tower_and_index(
-    recommender: Recommender, folder: Path, runtime: str
+    towers: TowerSearch, folder: Path, runtime: str
 ) -> None:
-    fused = load_fused(runtime, folder / recommender.signature.fused[runtime])
+    fused = FusedSearch.load(folder, fused_served(folder, runtime))
 
     @settings(deadline=None, max_examples=60)
     @given(rows=st.lists(ROWS, min_size=1, max_size=8))
     def check(rows: list[Row]) -> None:
-        encoded = [recommender.encoder.encode(row) for row in rows]
-        queries = recommender.tower(recommender.encoder.stack(encoded))
-        for query, row, (items, scores) in zip(
-            queries, encoded, fused(retrieval_inputs(recommender, rows)), strict=True
-        ):
-            expected = recommender.index.vectors.take(slice(None)) @ query
-            excluded = recommender.excluded(row)
-            assert len(items) == 60 - len(set(excluded.tolist()))
-            found = recommender.index.rows_of(items)
+        encoded = [towers.encoder.encode(row) for row in rows]
+        queries = towers.tower(towers.encoder.stack(encoded))
+        answers = fused.search([fused.encoder.encode(row) for row in rows])
+        for query, row, (found, scores) in zip(queries, encoded, answers, strict=True):
+            expected = towers.index.vectors.take(slice(None)) @ query
+            excluded = towers.excluded(row)
+            assert len(found) == 60 - len(set(excluded.tolist()))
             assert not set(found.tolist()) & set(excluded.tolist())
             np.testing.assert_allclose(scores, expected[found], atol=TOLERANCE)
             assert (np.diff(scores) <= 0).all()
@@ -115,16 +116,21 @@ def test_the_graph_takes_strings_and_numbers_in_standard_operators(folder: Path)
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_fewer_than_k_where_fewer_are_left_and_ties_go_by_row(
-    recommender: Recommender, folder: Path, runtime: str
+    towers: TowerSearch, folder: Path, runtime: str
 ) -> None:
-    fused = load_fused(runtime, folder / f"fused.{'onnx' if runtime == 'onnx' else 'pt'}")
-    names = recommender.index.ids.json_values("ids")
+    fused = FusedSearch.load(folder, fused_served(folder, runtime))
+
+    def found(*rows: Row) -> list[list[int]]:
+        return [items.tolist() for items, _ in fused.search([fused.encoder.encode(row) for row in rows])]
+
+    names = towers.ids.json_values("ids")
     rows = [Row({"user_id": "u3"}, k=1000, exclude=tuple(names[:-2])), Row({"user_id": "u3"}, k=1000)]
-    (few, _), (all_of_them, _) = fused(retrieval_inputs(recommender, rows))
-    assert sorted(few) == sorted(names[-2:])
-    assert sorted(all_of_them) == sorted(names)
-    (three, _), *_ = fused(retrieval_inputs(recommender, [replace(rows[1], k=3)]))
-    assert three == all_of_them[:3]
+    few, all_of_them = found(*rows)
+    assert sorted(few) == [58, 59]
+    assert sorted(all_of_them) == list(range(60))
+    # Each row of a batch gets as many as it asks for.
+    three, two = found(replace(rows[1], k=3), replace(rows[1], k=2))
+    assert (three, two) == (all_of_them[:3], all_of_them[:2])
 
 
 @pytest.mark.parametrize(
@@ -154,24 +160,31 @@ def test_fused_needs_a_format_that_can_hold_it(trained: Trained, tmp_path: Path)
 def test_a_ranking_model_scores_candidates_by_their_ids(ranking_trained: Trained, tmp_path: Path) -> None:
     comparisons = export_artifact(ranking_trained, tmp_path / "a", fused=True)
     assert sum(comparison.compared == "fused" for comparison in comparisons) == 2 * len(BATCH_SIZES)
-    signature = Signature.read(tmp_path / "a")
     ranker = CandidateRanker.load(tmp_path / "a")
-    lists = [["100", "none of them", "103"], ["100"]]
-    rows = [
-        (Row({"user_id": "u3", "hour": hour}, k=1), [Row({"item_id": item}, k=1) for item in items])
-        for hour, items in zip((13, None), lists, strict=True)
-    ]
+    lists: list[list[object]] = [["100", "none of them", "103"], ["100"], ["150", "\ud800", 101]]
     body = {
         "instances": [
-            {**query.features, "candidates": items} for (query, _), items in zip(rows, lists, strict=True)
+            {"user_id": "u3", "hour": hour, "candidates": items}
+            for hour, items in zip((13, None, 5), lists, strict=True)
         ]
     }
     expected = ranker.rank(body)["predictions"]
-    for runtime, file in signature.fused.items():
-        answers = load_fused(runtime, tmp_path / "a" / file)(ranking_inputs(ranker, rows))
-        for (items, scores), row in zip(answers, expected, strict=True):
-            assert items == row["items"]
-            np.testing.assert_allclose(scores, row["scores"], atol=TOLERANCE)
+    for runtime in RUNTIMES:
+        fused = FusedScorer.load(tmp_path / "a", fused_served(tmp_path / "a", runtime))
+        answers = CandidateRanker(ranker.signature, fused, Limits()).rank(body)["predictions"]
+        for answer, row in zip(answers, expected, strict=True):
+            assert answer["items"] == row["items"]
+            np.testing.assert_allclose(answer["scores"], row["scores"], atol=TOLERANCE)
+
+
+def test_a_known_list_is_padded_to_the_longest_that_is_asked_for() -> None:
+    column = LookupColumn(np.arange(2, 12), np.array([0, 1, 10, 10]))
+    encoder = TokenListEncoder(Vocabulary(map(str, range(20))), 20)
+    feature = KnownFeature("list", encoder, FeatureLookup((column,)))
+    asked = [([0, -1], [[2], [0]]), ([2], [[0]]), ([0, 1], [[2, *[0] * 8], [*range(3, 12)]])]
+    for rows, expected in asked:
+        for module in (feature, torch.jit.script(feature)):
+            assert module(torch.tensor(rows))["list"].tolist() == expected
 
 
 def test_the_opset_can_be_chosen(ranking_trained: Trained, tmp_path: Path) -> None:
@@ -185,11 +198,11 @@ def test_the_opset_can_be_chosen(ranking_trained: Trained, tmp_path: Path) -> No
 
 
 def test_a_list_with_an_empty_token_is_refused(artifact: Path) -> None:
-    recommender = Recommender.load(artifact, runtime="onnx")
-    history = recommender.encoder.encoders["history"]
+    encoder = tower_search(artifact).encoder
+    history = encoder.encoders["history"]
     assert isinstance(history, TokenListEncoder)
-    recommender.encoder.encoders["history"] = TokenListEncoder(
+    encoder.encoders["history"] = TokenListEncoder(
         Vocabulary([*history.vocabulary.tokens[1:], ""]), history.max_length
     )
     with pytest.raises(ExportError, match="feature history can't be fused: one of its tokens is the empty"):
-        given_features(recommender.encoder)
+        given_features(encoder)

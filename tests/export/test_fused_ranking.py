@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from tests.every_kind import every_kind_tables
 from tests.export.fused import FUSABLE
 from tests.export.test_fused import FEATURES, ITEMS, RUNTIMES
+from tests.handlers.served import fused_served
 from tests.tiny import CONFIG
 from torchtowers.export.artifact import export_artifact
 from torchtowers.export.comparison import TOLERANCE, difference_of
-from torchtowers.export.ranking_questions import body_of
-from torchtowers.export.ranking_verification import ranking_inputs
+from torchtowers.export.ranking_questions import body_of, fused_rows
 from torchtowers.handlers.candidate_ranker import CandidateRanker
-from torchtowers.handlers.fused import load_fused
+from torchtowers.handlers.fused_scorer import FusedScorer
 from torchtowers.handlers.request import Row
 from torchtowers.models.config import parse_config
 from torchtowers.models.experiment import train
@@ -43,17 +43,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_any_values_get_the_scores_of_encoders_and_model(folder: Path, runtime: str) -> None:
     ranker = CandidateRanker.load(folder, runtime="onnx")
-    fused = load_fused(runtime, folder / ranker.signature.fused[runtime])
-    key = ranker.item.key
+    scorer = FusedScorer.load(folder, fused_served(folder, runtime))
+    fused = CandidateRanker(ranker.signature, scorer, ranker.limits)
 
     @settings(deadline=None, max_examples=60)
     @given(rows=st.lists(st.tuples(QUERIES, CANDIDATES), min_size=1, max_size=6))
     def check(rows: list[tuple[Row, list[str]]]) -> None:
-        asked = [(query, [Row({key: item}, k=1) for item in items]) for query, items in rows]
-        answer = ranker.rank(body_of(asked, key))["predictions"]
-        answers = fused(ranking_inputs(ranker, asked))
-        for (_, items), (got, scores), wanted in zip(rows, answers, answer, strict=True):
-            assert got == wanted["items"] == items
-            assert difference_of(scores, np.array(wanted["scores"], np.float32)) <= TOLERANCE
+        asked = [(query, [Row({"item_id": item}, k=1) for item in items]) for query, items in rows]
+        body = body_of(fused_rows(asked, "item_id"), "item_id")
+        answers = [model.rank(body)["predictions"] for model in (fused, ranker)]
+        for (_, items), got, wanted in zip(rows, *answers, strict=True):
+            assert got["items"] == wanted["items"] == items
+            scores = [np.array(answer["scores"], np.float32) for answer in (got, wanted)]
+            assert difference_of(*scores) <= TOLERANCE
 
     check()

@@ -24,7 +24,7 @@ def test_every_key_is_one_that_torchserve_knows_or_the_handlers_own() -> None:
 
 
 def test_values_are_written_as_the_types_that_torchserve_takes() -> None:
-    config = ServingConfig(workers=3, batch_size=8, max_batch_delay=0, device="gpu", max_k=50, threads=2)
+    config = ServingConfig(workers=3, batch_size=8, max_batch_delay=2, device="gpu", max_k=50, threads=2)
     content = yaml.safe_load(config.to_yaml())
     assert content.pop("torchtowers") == {
         "threads": 2,
@@ -37,7 +37,7 @@ def test_values_are_written_as_the_types_that_torchserve_takes() -> None:
         "minWorkers": 3,
         "maxWorkers": 3,
         "batchSize": 8,
-        "maxBatchDelay": 0,
+        "maxBatchDelay": 2,
         "responseTimeout": 120,
         "startupTimeout": 120,
         "jobQueueSize": 100,

@@ -18,6 +18,7 @@ import torch
 
 from tests.export.test_artifact import contents, full_disk
 from tests.export.test_verification import sign_again
+from tests.handlers.served import tower_search
 from tests.tiny import ITEMS, tiny_config, tiny_tables, tiny_trained
 from torchtowers.cli import main as cli
 from torchtowers.data.errors import DataError
@@ -61,11 +62,12 @@ def items(tmp_path: Path) -> Path:
 
 def index_of(folder: Path) -> dict[str, Any]:
     """Give each item's embedding and columns."""
+    index = tower_search(folder).index
     served = Recommender.load(folder, runtime="onnx")
-    names = served.index.ids.json_values("ids")
+    names = index.ids.json_values("ids")
     columns = {name: table.json_values(name) for name, table in served.columns.items()}
     return {
-        name: (served.index.vectors.values[row], {column: values[row] for column, values in columns.items()})
+        name: (index.vectors.values[row], {column: values[row] for column, values in columns.items()})
         for row, name in enumerate(names)
     }
 
@@ -257,13 +259,9 @@ def test_ids_that_the_tower_has_not_learnt_are_counted_and_warned_of(
     assert len(warnings) == (warned is not None)
     assert all(str(warned) in line for line in warnings)
     if warned == "they share one embedding":
-        after = index_of_torchscript(tmp_path / "new")
+        after = tower_search(tmp_path / "new", "torchscript").index.vectors.values
         np.testing.assert_array_equal(after[0], after[1])
     verify_artifact(tmp_path / "new")
-
-
-def index_of_torchscript(folder: Path) -> Any:
-    return Recommender.load(folder, runtime="torchscript").index.vectors.values
 
 
 _WITHOUT = """
@@ -574,7 +572,7 @@ def test_an_index_of_another_type_stays_one(
     export_artifact(trained, tmp_path / "small", ("onnx",), precision=precision)
     change = export_index(tmp_path / "small", items, tmp_path / "new", add=add)
     assert (change.new, change.changed, change.unchanged) == (2, 2, 48)
-    before, after = (Recommender.load(tmp_path / name).index for name in ("small", "new"))
+    before, after = (tower_search(tmp_path / name).index for name in ("small", "new"))
     assert after.vectors.values.dtype == before.vectors.values.dtype == np.dtype(precision.index)
     rows = np.arange(10) if add else np.arange(0)
     np.testing.assert_allclose(after.vectors.take(rows), before.vectors.take(rows), rtol=1e-6)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tests.export.towers import SIDES, embed, inputs_of, side_of
+from torchtowers.export import onnx as onnx_module
 from torchtowers.export.errors import ExportError
 from torchtowers.export.onnx import OPSET, export_onnx
 from torchtowers.handlers.encoders import Encoder, TokenEncoder, TokenListEncoder
@@ -98,11 +99,31 @@ def test_tower_in_training_mode_is_refused(tmp_path: Path) -> None:
         export_onnx(torch.nn.Dropout(0.5).train(), {}, tmp_path / "tower.onnx")
 
 
-def test_tower_too_large_for_one_file_is_refused_before_any_work(tmp_path: Path) -> None:
-    huge = torch.nn.Embedding(2**25, 16, device="meta").eval()
-    with pytest.raises(ExportError, match=r"2,147,483,648 bytes .*--format torchscript"):
-        export_onnx(huge, {}, tmp_path / "tower.onnx")
-    assert not list(tmp_path.iterdir())
+def test_large_weights_are_beside_the_file(trained: Trained, tmp_path: Path) -> None:
+    tower, table = side_of(trained, "query")
+    for name, largest in (("one.onnx", 1 << 30), ("query.onnx", 0)):
+        export_onnx(tower, table.encoders, tmp_path / name, largest=largest)
+    sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    assert sizes.keys() == {"one.onnx", "query.onnx", "query.onnx.data"}
+    assert sizes["one.onnx"] > sizes["query.onnx"]
+    inputs = inputs_of(dict(table.encoders), 7, 3)
+    towers = [load_tower("onnx", tmp_path / name) for name in ("one.onnx", "query.onnx")]
+    np.testing.assert_array_equal(towers[0](inputs), towers[1](inputs))
+    # Where it lies does not matter.
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    for name in ("query.onnx", "query.onnx.data"):
+        (tmp_path / name).rename(moved / name)
+    np.testing.assert_array_equal(load_tower("onnx", moved / "query.onnx")(inputs), towers[0](inputs))
+
+
+def test_what_is_too_large_without_its_weights_is_refused(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tower, table = side_of(trained, "query")
+    monkeypatch.setattr(onnx_module, "_MOST", 1000)
+    with pytest.raises(ExportError, match=r"tower\.onnx would be [\d,]+ bytes without its weights"):
+        export_onnx(tower, table.encoders, tmp_path / "tower.onnx", largest=0)
 
 
 def test_missing_library_is_named_with_the_way_to_install_it(

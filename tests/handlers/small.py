@@ -25,6 +25,7 @@ from torchtowers.handlers.query_encoder import QueryEncoder
 from torchtowers.handlers.recommender import Recommender
 from torchtowers.handlers.signature import FeatureSpec, Signature, TowerSpec
 from torchtowers.handlers.strings import StringTable
+from torchtowers.handlers.tower_search import TowerSearch
 from torchtowers.handlers.vectors import Vectors
 
 ITEMS = ("10", "11", "12", "13")
@@ -111,17 +112,20 @@ def small_signature(*, lookup: bool = True, history: str | None = "history") -> 
     )
 
 
+def small_search(folder: Path, *, lookup: bool = True, history: str | None = "history") -> TowerSearch:
+    """Make what searches, with the files of its encoders in `folder`."""
+    write_query_files(folder)
+    encoder = QueryEncoder(query_spec(lookup=lookup), folder, history)
+    return TowerSearch(encoder, small_tower, ExactIndex(Vectors(EMBEDDINGS), json_texts(ITEMS)))
+
+
 def small_recommender(
     folder: Path, *, lookup: bool = True, history: str | None = "history", limits: Limits | None = None
 ) -> Recommender:
     """Make the recommender, with the files of its encoders in `folder`."""
-    write_query_files(folder)
-    signature = small_signature(lookup=lookup, history=history)
     return Recommender(
-        signature,
-        QueryEncoder(signature.query, folder, history),
-        small_tower,
-        ExactIndex(Vectors(EMBEDDINGS), json_texts(ITEMS)),
+        small_signature(lookup=lookup, history=history),
+        small_search(folder, lookup=lookup, history=history),
         {"title": json_texts(TITLES)},
         limits or Limits(),
     )

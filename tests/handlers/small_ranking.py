@@ -19,6 +19,7 @@ from torchtowers.handlers.lookup import LookupColumn
 from torchtowers.handlers.query_encoder import QueryEncoder
 from torchtowers.handlers.runtime import Tower
 from torchtowers.handlers.signature import FeatureSpec, Signature, TowerSpec
+from torchtowers.handlers.tower_scorer import TowerScorer
 
 
 def item_spec() -> TowerSpec:
@@ -62,16 +63,16 @@ def small_ranking_signature() -> Signature:
     )
 
 
+def small_scorer(folder: Path, *, model: Tower = small_ranking_model) -> TowerScorer:
+    """Make what scores, with the files of its encoders in `folder`."""
+    write_query_files(folder)
+    LookupColumn(np.array([1, 2, 1, 0]), None).save(folder, "lookup/year")
+    item = QueryEncoder(item_spec(), folder, None)
+    return TowerScorer(QueryEncoder(query_spec(), folder, "history"), item, model)
+
+
 def small_ranker(
     folder: Path, *, limits: Limits | None = None, model: Tower = small_ranking_model
 ) -> CandidateRanker:
     """Make the ranker, with the files of its encoders in `folder`."""
-    write_query_files(folder)
-    LookupColumn(np.array([1, 2, 1, 0]), None).save(folder, "lookup/year")
-    return CandidateRanker(
-        small_ranking_signature(),
-        QueryEncoder(query_spec(), folder, "history"),
-        QueryEncoder(item_spec(), folder, None),
-        model,
-        limits or Limits(),
-    )
+    return CandidateRanker(small_ranking_signature(), small_scorer(folder, model=model), limits or Limits())

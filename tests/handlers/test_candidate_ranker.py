@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,6 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.handlers.small_ranking import item_spec, small_ranker, small_ranking_model, small_ranking_signature
-from torchtowers.handlers import candidate_ranker as module
 from torchtowers.handlers.candidate_ranker import CandidateRanker
 from torchtowers.handlers.errors import ArtifactError, FieldError, InternalError, LimitError, SignatureError
 from torchtowers.handlers.limits import Limits
@@ -68,36 +68,6 @@ def test_instances_by_hand(small: CandidateRanker) -> None:
             {"items": ["11"], "scores": [222.375]},
         ]
     }
-
-
-def test_candidates_of_all_rows_go_through_the_model_in_blocks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Blocks end in the middle of a row, and hold several rows of lists of different lengths."""
-    seen: list[int] = []
-
-    def counted(inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-        (count,) = {len(values) for values in inputs.values()}
-        seen.append(count)
-        return small_ranking_model(inputs)
-
-    ranker = small_ranker(tmp_path, model=counted)
-    users = ["u1", "u2", "new", "u1", "u2"]
-    body = {
-        "instances": [
-            {"user_id": user, "candidates": ["10", "11", "what", "12", "13"][: 1 + row]}
-            for row, user in enumerate(users)
-        ]
-    }
-    whole = ranker.rank(body)
-    for size in (1, 2, 4, 7):
-        seen.clear()
-        monkeypatch.setattr(module, "_MAX_SCORES", size)
-        assert ranker.rank(body) == whole
-        assert sum(seen) == 15
-        assert max(seen) == size
-    for row, answer in zip(body["instances"], whole["predictions"], strict=True):
-        assert ranker.rank(row) == answer
 
 
 def count_calls(encoder: QueryEncoder, monkeypatch: pytest.MonkeyPatch) -> list[Row]:
@@ -180,17 +150,10 @@ def test_a_score_that_is_no_number_is_an_error_of_its_row(tmp_path: Path) -> Non
         ranker.rank({"user_id": "u1", "candidates": ["13"]})
 
 
-def test_refuses_a_model_that_does_not_fit_the_signature(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match=r"gives \(1, 1\) for one candidate, expected \(1,\)"):
-        small_ranker(tmp_path / "a", model=lambda inputs: small_ranking_model(inputs)[:, None])
-    with pytest.raises(ArtifactError, match="does not take the signature's features: 'genre'"):
-        small_ranker(tmp_path / "b", model=lambda inputs: inputs["genre"])
-
-
 def test_refuses_a_field_that_is_the_querys_and_the_candidates(tmp_path: Path) -> None:
     ranker = small_ranker(tmp_path)
     with pytest.raises(SignatureError, match="age can't be a field of the query and of the candidates"):
-        CandidateRanker(ranker.signature, ranker.query, ranker.query, ranker.ranker, Limits())
+        CandidateRanker(ranker.signature, SimpleNamespace(query=ranker.query, item=ranker.query), Limits())
 
 
 def test_a_signature_comes_back_as_it_was_written(tmp_path: Path) -> None:

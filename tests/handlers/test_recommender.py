@@ -1,7 +1,6 @@
 """From a body to an answer: by hand with the small recommender, and with a real artifact."""
 
 import shutil
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,16 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.handlers.small import EMBEDDINGS, ITEMS, json_texts, small_recommender
-from torchtowers.handlers import recommender as recommender_module
+from tests.handlers.served import runtime_of
+from tests.handlers.small import ITEMS, small_recommender
 from torchtowers.handlers.errors import ArtifactError, FieldError, LimitError, RequestError, SignatureError
-from torchtowers.handlers.index import ExactIndex
 from torchtowers.handlers.limits import Limits
 from torchtowers.handlers.recommender import Recommender
-from torchtowers.handlers.request import Row
 from torchtowers.handlers.signature import Signature, sha256_of
 from torchtowers.handlers.strings import StringTable
-from torchtowers.handlers.vectors import Vectors
 from torchtowers.models.experiment import Trained
 
 
@@ -80,57 +76,11 @@ def test_refuses(small: Recommender, body: dict[str, Any], error: type[RequestEr
         small.recommend(body)
 
 
-def test_a_batch_in_blocks_gives_the_same(small: Recommender, monkeypatch: pytest.MonkeyPatch) -> None:
-    users = ["u1", "new", "u2", "u1", "u2"]
-    rows = [small.encoder.encode(Row({"user_id": user}, k=k)) for k, user in enumerate(users, 1)]
-    whole = list(small.answers(rows))
-    assert len(whole) == len(rows)
-    assert list(small.answers([])) == []
-    batches: list[int] = []
-    tower = small.tower
-
-    def counted(inputs: Mapping[str, Any]) -> Any:
-        batches.append(len(inputs["user_id"]))
-        return tower(inputs)
-
-    small.tower = counted
-    monkeypatch.setattr(recommender_module, "_MAX_SCORES", 8)  # two rows of four items
-    assert list(small.answers(rows)) == whole
-    assert batches == [2, 2, 1]
-
-
-def test_items_without_history_index_are_never_excluded_by_it(tmp_path: Path) -> None:
-    small = small_recommender(tmp_path)
-    index = ExactIndex(Vectors(EMBEDDINGS), json_texts(["10", "11", "other", "13"]))
-    without = Recommender(small.signature, small.encoder, small.tower, index, {}, Limits())
-    assert without.recommend({"user_id": "u1", "exclude_history": True})["items"] == ["other", "13"]
-
-
 def test_a_model_without_history_answers(tmp_path: Path) -> None:
     small = small_recommender(tmp_path, history=None)
     assert small.recommend({"user_id": "u1", "k": 1})["items"] == ["12"]
     with pytest.raises(FieldError, match="this model has no history"):
         small.recommend({"user_id": "u1", "exclude_history": True})
-
-
-def test_refuses_a_tower_of_another_dimension(small: Recommender) -> None:
-    with pytest.raises(ArtifactError, match=r"gives \(1, 3\) for one row, the index needs \(1, 2\)"):
-        Recommender(
-            small.signature,
-            small.encoder,
-            lambda inputs: np.zeros((1, 3), np.float32),
-            small.index,
-            {},
-            Limits(),
-        )
-
-
-def test_refuses_a_tower_of_other_features(small: Recommender) -> None:
-    def tower(inputs: Mapping[str, Any]) -> Any:
-        return inputs["gender"]
-
-    with pytest.raises(ArtifactError, match="does not take the signature's features: 'gender'"):
-        Recommender(small.signature, small.encoder, tower, small.index, {}, Limits())
 
 
 # ---- a real artifact ----
@@ -169,7 +119,7 @@ def test_answers_as_the_trained_model(artifact: Path, trained: Trained, runtime:
 
 
 def test_takes_onnx_where_there_are_both(artifact: Path) -> None:
-    assert type(Recommender.load(str(artifact)).tower).__name__ == "OnnxTower"
+    assert runtime_of(Recommender.load(str(artifact))) == "onnx"
 
 
 def test_refuses_an_altered_file(copy: Path) -> None:

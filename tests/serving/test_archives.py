@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers import write_archive
+from torchtowers.export.archive import build_archive
 from torchtowers.serving.archives import choose_archives
 from torchtowers.serving.errors import ServingError
 
@@ -34,6 +35,30 @@ def test_which_archives_are_meant(store: Path, models: str, arguments: list[str]
     assert [archive.argument for archive in choose_archives(store, models)] == arguments
 
 
+def test_tar_files_and_directories_are_archives_too(artifact: Path, store: Path) -> None:
+    for form, name in (("tgz", "tar"), ("no-archive", "folder"), ("default", "zip")):
+        build_archive(artifact, name=name, version="3.1", export_path=store, archive_format=form)
+    (store / "other").mkdir()
+    (store / "notes.tar.gz").write_text("no archive")
+    with pytest.raises(ServingError, match=r"notes\.tar\.gz: not an archive \(not a gzip file\)"):
+        choose_archives(store, "all")
+    (store / "notes.tar.gz").unlink()
+    found = [(found.file, found.name, found.version) for found in choose_archives(store, "all")]
+    assert found == [("folder", "folder", "3.1"), ("tar.tar.gz", "tar", "3.1"), ("zip.mar", "zip", "3.1")]
+    for models in ("tar,folder", "tar.tar.gz,folder"):
+        assert [found.argument for found in choose_archives(store, models)] == ["tar.tar.gz", "folder"]
+    assert choose_archives(store, "x=tar.tar.gz")[0].argument == "x=tar.tar.gz"
+    with pytest.raises(ServingError, match=r"other: MAR-INF/MANIFEST\.json can't be read"):
+        choose_archives(store, "x=other")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x1f\x8b\x08\0\0\0\0\0\0\xff\x01\x05\0\xfa\xff12345"])
+def test_a_tar_that_is_cut_short(store: Path, content: bytes) -> None:
+    (store / "m.tar.gz").write_bytes(content)
+    with pytest.raises(ServingError, match=r"m\.tar\.gz: .*build it again"):
+        choose_archives(store, "all")
+
+
 def test_an_archive_without_name_and_version_has_torchserves(store: Path) -> None:
     _manifest(store / "plain.mar", json.dumps({"model": {}}))
     (archive,) = choose_archives(store, "all")
@@ -45,7 +70,7 @@ def test_a_broken_archive_stands_in_nobody_elses_way(store: Path) -> None:
     (store / "broken.mar").write_text("no zip")
     assert [archive.file for archive in choose_archives(store, "good")] == ["good.mar"]
     for models in ("all", "broken", "broken.mar"):
-        with pytest.raises(ServingError, match=r"broken\.mar: not a \.mar archive"):
+        with pytest.raises(ServingError, match=r"broken\.mar: not an archive"):
             choose_archives(store, models)
 
 
@@ -55,7 +80,7 @@ def test_a_broken_archive_stands_in_nobody_elses_way(store: Path) -> None:
         ("{", "MANIFEST.json can't be read"),
         ("[]", "MANIFEST.json can't be read"),
         ('{"model": null}', "MANIFEST.json can't be read"),
-        ("{}", r"not a \.mar archive \(model\)"),
+        ("{}", r"not an archive \(model\)"),
     ],
 )
 def test_a_manifest_that_is_none(store: Path, text: str, message: str) -> None:
@@ -69,7 +94,7 @@ def test_a_manifest_that_is_none(store: Path, text: str, message: str) -> None:
 def test_a_zip_without_manifest(store: Path) -> None:
     with zipfile.ZipFile(store / "bad.mar", "w") as archive:
         archive.writestr("handler.py", "")
-    with pytest.raises(ServingError, match=r"bad\.mar: not a \.mar archive \(.*MAR-INF/MANIFEST\.json"):
+    with pytest.raises(ServingError, match=r"bad\.mar: not an archive \(.*MAR-INF/MANIFEST\.json"):
         choose_archives(store, "all")
 
 

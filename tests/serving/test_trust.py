@@ -5,6 +5,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from tests.servers import free_ports_config, write_archive
+from torchtowers.export.archive import build_archive
+from torchtowers.export.signing import generate_key
 from torchtowers.handlers.errors import ArtifactError, UntrustedError
 from torchtowers.handlers.seal import PUBLIC_KEY
 from torchtowers.handlers.signature import sha256_of
@@ -64,3 +66,23 @@ def test_a_server_is_not_even_started(tmp_path: Path) -> None:
     with pytest.raises(UntrustedError, match=r"a\.mar is not signed"):
         start(tmp_path, config=free_ports_config(tmp_path), state=tmp_path / "state")
     assert not (tmp_path / "state" / "logs").exists()
+
+
+def test_a_directory_is_trusted_by_its_manifest(
+    artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generate_key(tmp_path / "release")
+    monkeypatch.setenv(PUBLIC_KEY, str(tmp_path / "release.pub"))
+    store = tmp_path / "store"
+    folder = build_archive(
+        artifact, name="m", export_path=store, archive_format="no-archive", sign=tmp_path / "release"
+    )
+    chosen = choose_archives(store, "all")
+    require_signed(store, chosen)
+    weights = folder / "query.onnx"
+    weights.write_bytes(weights.read_bytes() + b"x")
+    with pytest.raises(ArtifactError, match=r"query\.onnx was altered"):
+        require_signed(store, chosen)
+    (folder / "MAR-INF/MANIFEST.json.sig").unlink()
+    with pytest.raises(UntrustedError, match="the archive is not signed"):
+        require_signed(store, chosen)

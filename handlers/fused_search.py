@@ -1,0 +1,93 @@
+"""Recommendations by a fused file alone, from raw values to ids and scores."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torchtowers.handlers.errors import ArtifactError, shorten
+from torchtowers.handlers.fused import Fused, blocks_of, fused_inputs, load_fused, longest_list, string_lists
+from torchtowers.handlers.loading import Served
+from torchtowers.handlers.query_encoder import EncodedRow, QueryEncoder
+from torchtowers.handlers.request import Row
+from torchtowers.handlers.strings import StringTable
+from torchtowers.handlers.tower_search import Found
+
+__all__ = ["FusedSearch"]
+
+# What one block of a batch's rows may take: 256 MB of scores, as many of strings.
+_MAX_SCORES = 1 << 26
+_MAX_STRINGS = 1 << 22
+
+
+class FusedSearch:
+    """Hands rows to a fused file as they came; its encoder only checks them.
+
+    Args:
+        encoder: The query's features.
+        fused: The file.
+        ids: The candidates' ids as JSON text, in the index's order.
+
+    Raises:
+        ArtifactError: The file does not fit the features or the ids.
+    """
+
+    def __init__(self, encoder: QueryEncoder, fused: Fused, ids: StringTable) -> None:
+        self.encoder = encoder
+        self.fused = fused
+        self.ids = ids
+        self._rows = {name: row for row, name in enumerate(ids.json_values("the index's ids"))}
+        self._try_fused()
+
+    @classmethod
+    def load(
+        cls, folder: Path, served: Served, *, gpu_id: int | None = None, threads: int | None = None
+    ) -> "FusedSearch":
+        """Load the fused file and what checks requests; the arguments are those of `TowerSearch.load`.
+
+        Raises:
+            ArtifactError: A file is malformed.
+            RuntimeUnavailableError: The runtime's library is not installed, or the worker is given a GPU.
+        """
+        signature = served.signature
+        path = folder / signature.served_file
+        fused = load_fused(served.runtime, path, gpu_id=gpu_id, threads=threads)
+        if signature.index is None:
+            raise ArtifactError("the signature of a retrieval model has no index; export it again")
+        ids = StringTable.load(folder, signature.index.ids)
+        return cls(QueryEncoder(signature.query, None, signature.history), fused, ids)
+
+    def search(self, rows: Sequence[EncodedRow]) -> Iterator[Found]:
+        """Give each row's best items that are allowed."""
+        most = max(1, _MAX_SCORES // max(1, len(self.ids)))
+        for block in blocks_of([longest_list(row.row) for row in rows], _MAX_STRINGS, most):
+            own = [row.row for row in rows[block]]
+            for row, (items, scores) in zip(own, self.fused(self._inputs(own)), strict=True):
+                best = [self._rows[item] for item in items[: row.k]]
+                yield np.array(best, np.int64), scores[: row.k]
+
+    def _inputs(self, rows: Sequence[Row]) -> dict[str, NDArray[Any]]:
+        inputs = fused_inputs(self.encoder, rows)
+        inputs["exclude"] = string_lists([row.exclude for row in rows])
+        if self.encoder.history is not None:
+            inputs["exclude_history"] = np.array([row.exclude_history for row in rows])
+        inputs["k"] = np.array([max(row.k for row in rows)])
+        return inputs
+
+    def _try_fused(self) -> None:
+        """Ask for all candidates once: a file that does not fit is refused while it is loaded."""
+        anyone = Row({self.encoder.spec.key: "?"}, k=max(1, len(self.ids)))
+        try:
+            ((items, _),) = self.fused(self._inputs([anyone]))
+        except Exception as error:  # of whichever runtime
+            raise ArtifactError(
+                f"the fused file does not take the signature's features: {shorten(str(error))}"
+            ) from error
+        others = set(items) - self._rows.keys()
+        if others:
+            raise ArtifactError(
+                f"the fused file gives {shorten(min(others))}, which is no candidate of the index: "
+                "export it again"
+            )

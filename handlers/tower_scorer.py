@@ -1,0 +1,105 @@
+"""Scores of candidates by encoders and a ranking model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torchtowers.handlers.errors import ArtifactError, shorten
+from torchtowers.handlers.loading import Served
+from torchtowers.handlers.query_encoder import EncodedRow, QueryEncoder
+from torchtowers.handlers.request import Row
+from torchtowers.handlers.runtime import Tower, load_tower
+
+__all__ = ["EncodedQuery", "TowerScorer"]
+
+# Candidates that go through the model at once; bounds the worker's memory for the largest batch.
+_MAX_SCORES = 4096
+
+
+@dataclass(frozen=True)
+class EncodedQuery:
+    """A row whose features are encoded.
+
+    Args:
+        query: What its candidates have in common.
+        candidates: Each candidate's own.
+        ids: The candidates' ids as JSON text.
+        k: How many to give; None for all, in their order.
+    """
+
+    query: EncodedRow
+    candidates: Sequence[EncodedRow]
+    ids: Sequence[bytes]
+    k: int | None
+
+
+class TowerScorer:
+    """Scores each candidate with its query by the model's own file.
+
+    Args:
+        query: Encodes what a row has once.
+        item: Encodes what each candidate has.
+        model: The ranking model.
+
+    Raises:
+        ArtifactError: The model does not fit the encoders.
+    """
+
+    def __init__(self, query: QueryEncoder, item: QueryEncoder, model: Tower) -> None:
+        self.query = query
+        self.item = item
+        self.model = model
+        self._try_model()
+
+    @classmethod
+    def load(
+        cls, folder: Path, served: Served, *, gpu_id: int | None = None, threads: int | None = None
+    ) -> "TowerScorer":
+        """Load the model and its encoders; the arguments are those of `TowerSearch.load`.
+
+        Raises:
+            ArtifactError: A file is malformed.
+            RuntimeUnavailableError: The runtime's library is not installed.
+        """
+        signature = served.signature
+        model = load_tower(served.runtime, folder / signature.served_file, gpu_id=gpu_id, threads=threads)
+        if signature.candidate is None:
+            raise ArtifactError("the signature of a ranking model has no candidate inputs; export it again")
+        query = QueryEncoder(signature.query, folder, signature.history)
+        return cls(query, QueryEncoder(signature.candidate, folder, None), model)
+
+    def scores(self, rows: Sequence[EncodedQuery]) -> NDArray[np.float32]:
+        """Score all candidates, one row's after the other's; float32 `[candidates]`."""
+        candidates = list(chain.from_iterable(row.candidates for row in rows))
+        owners = np.repeat(np.arange(len(rows)), [len(row.candidates) for row in rows])
+        scores = []
+        for begin in range(0, len(candidates), _MAX_SCORES):
+            block = slice(begin, begin + _MAX_SCORES)
+            scores.append(self.model(self._inputs(rows, owners[block], candidates[block])))
+        return np.concatenate(scores)
+
+    def _inputs(
+        self, rows: Sequence[EncodedQuery], owners: NDArray[np.int64], candidates: Sequence[EncodedRow]
+    ) -> dict[str, NDArray[Any]]:
+        first, last = int(owners[0]), int(owners[-1])
+        queries = self.query.stack([row.query for row in rows[first : last + 1]])
+        repeated = {name: values[owners - first] for name, values in queries.items()}
+        return {**repeated, **self.item.stack(candidates)}
+
+    def _try_model(self) -> None:
+        """Run the model once: a file that does not fit the signature is refused while it is loaded."""
+        queries = self.query.stack([self.query.encode(Row({self.query.spec.key: "?"}, k=1))])
+        item = self.item.encode(Row({self.item.spec.key: "?"}, k=1))
+        try:
+            shape = self.model({**queries, **self.item.stack([item])}).shape
+        except Exception as error:  # of whichever runtime
+            raise ArtifactError(
+                f"the ranking model does not take the signature's features: {shorten(str(error))}"
+            ) from error
+        if shape != (1,):
+            raise ArtifactError(f"the ranking model gives {shape} for one candidate, expected (1,)")

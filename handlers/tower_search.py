@@ -1,0 +1,115 @@
+"""Recommendations by an encoder, a query tower and an index."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from torchtowers.handlers.errors import ArtifactError, shorten
+from torchtowers.handlers.index import ExactIndex
+from torchtowers.handlers.loading import Served
+from torchtowers.handlers.query_encoder import EncodedRow, QueryEncoder
+from torchtowers.handlers.request import Row
+from torchtowers.handlers.runtime import Tower, load_tower
+from torchtowers.handlers.strings import StringTable
+from torchtowers.handlers.vocabulary import FIRST_TOKEN
+
+__all__ = ["Found", "TowerSearch"]
+
+# A row's items, as rows of the index, best first, and their scores; float32.
+Found = tuple[NDArray[np.int64], NDArray[np.float32]]
+
+# What one block of a batch's rows may take: 256 MB of scores, and tower inputs of a moderate size.
+_MAX_SCORES = 1 << 26
+_MAX_ROWS = 1024
+
+
+class TowerSearch:
+    """Searches an index with what the tower makes of encoded rows.
+
+    Args:
+        encoder: The query's encoders.
+        tower: The query tower.
+        index: The candidates.
+
+    Raises:
+        ArtifactError: The tower does not fit the encoders or the index.
+    """
+
+    def __init__(self, encoder: QueryEncoder, tower: Tower, index: ExactIndex) -> None:
+        self.encoder = encoder
+        self.tower = tower
+        self.index = index
+        self.history_rows = self._rows_by_history_index()
+        self._try_tower()
+
+    @classmethod
+    def load(
+        cls, folder: Path, served: Served, *, gpu_id: int | None = None, threads: int | None = None
+    ) -> "TowerSearch":
+        """Load the tower, its encoders and the index.
+
+        Args:
+            folder: An artifact's folder, or an unpacked archive.
+            served: What of it answers.
+            gpu_id: The CUDA device for the tower; None for the CPU.
+            threads: Threads of one operation of the tower on the CPU.
+
+        Raises:
+            ArtifactError: A file is malformed.
+            RuntimeUnavailableError: The runtime's library is not installed.
+        """
+        signature = served.signature
+        tower = load_tower(served.runtime, folder / signature.served_file, gpu_id=gpu_id, threads=threads)
+        if signature.index is None:
+            raise ArtifactError("the signature of a retrieval model has no index; export it again")
+        index = ExactIndex.load(folder, signature.index)
+        return cls(QueryEncoder(signature.query, folder, signature.history), tower, index)
+
+    @property
+    def ids(self) -> StringTable:
+        """The candidates' ids as JSON text."""
+        return self.index.ids
+
+    def search(self, rows: Sequence[EncodedRow]) -> Iterator[Found]:
+        """Give each row's best items that are allowed."""
+        # In blocks, so that the largest batch that the limits allow still fits into the worker's memory.
+        step = max(1, min(_MAX_ROWS, _MAX_SCORES // max(1, len(self.index))))
+        for begin in range(0, len(rows), step):
+            block = rows[begin : begin + step]
+            queries = self.tower(self.encoder.stack(block))
+            excluded = [self.excluded(row) for row in block]
+            yield from self.index.search(queries, [row.row.k for row in block], excluded)
+
+    def excluded(self, row: EncodedRow) -> NDArray[np.int64]:
+        """Give the index's rows that a query must not get."""
+        excluded = self.index.rows_of(row.row.exclude)
+        if row.row.exclude_history and row.history:
+            known = self.history_rows[np.asarray(row.history)]
+            excluded = np.concatenate([excluded, known[known >= 0]])
+        return excluded
+
+    def _rows_by_history_index(self) -> NDArray[np.int64]:
+        history = self.encoder.history
+        if history is None:
+            return np.empty(0, dtype=np.int64)
+        rows = np.full(history.size, -1, dtype=np.int64)
+        for index, token in enumerate(history.vocabulary.tokens, start=FIRST_TOKEN):
+            found = self.index.rows_of([token])
+            if len(found):
+                rows[index] = found[0]
+        return rows
+
+    def _try_tower(self) -> None:
+        """Run the tower once: a file that does not fit the signature is refused while it is loaded."""
+        expected = (1, self.index.vectors.dimension)
+        try:
+            anyone = self.encoder.encode(Row({self.encoder.spec.key: "?"}, k=1))
+            shape = self.tower(self.encoder.stack([anyone])).shape
+        except Exception as error:  # of whichever runtime
+            raise ArtifactError(
+                f"the query tower does not take the signature's features: {shorten(str(error))}"
+            ) from error
+        if shape != expected:
+            raise ArtifactError(f"the query tower gives {shape} for one row, the index needs {expected}")
