@@ -1,17 +1,17 @@
 """What the artifact of a retrieval model holds: two towers, the index, item columns."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from torchtowers.export.errors import ExportError
 from torchtowers.export.formats import FORMATS, export_module
+from torchtowers.export.index_writer import IndexBlock, IndexWriter
 from torchtowers.export.json_table import json_table
 from torchtowers.export.precision import Precision
 from torchtowers.export.tower_inputs import tower_spec, write_lookup, write_vocabularies
 from torchtowers.handlers.index import ExactIndex
 from torchtowers.handlers.index_spec import IndexSpec
 from torchtowers.handlers.signature import Signature
-from torchtowers.handlers.vectors import quantized
 from torchtowers.models.evaluation import embed_candidates
 from torchtowers.models.experiment import Trained
 from torchtowers.models.retrieval_model import as_retrieval_model
@@ -54,7 +54,8 @@ def write_retrieval(
             ("candidate", model.candidate_tower, dataset.items),
         ):
             export_module(name, tower, table.encoders, folder / towers[name][side], opset=opset)
-    spec = _write_index(folder, trained, precision)
+    columns = _column_stems(trained)
+    spec = _write_index(folder, trained, precision, columns)
     write_vocabularies(folder, dataset)
     known = write_lookup(folder, dataset.users, dataset) if lookup else {}
     return Signature(
@@ -63,7 +64,7 @@ def write_retrieval(
         candidate=tower_spec(dataset.items, dataset, {}),
         history=dataset.history,
         index=spec,
-        columns=_write_columns(folder, trained),
+        columns=columns,
         towers=towers,
         onnx_opset=opset if "onnx" in formats else None,
         versions=installed_versions("numpy", "onnx", "onnxruntime", "torch", "torchtowers"),
@@ -72,34 +73,34 @@ def write_retrieval(
     )
 
 
-def _write_index(folder: Path, trained: Trained, precision: Precision) -> IndexSpec:
-    embeddings = embed_candidates(as_retrieval_model(trained.model), trained.dataset)
-    ids = json_table(trained.dataset.items.key, trained.dataset.items.tokens)
-    vectors = quantized(embeddings, precision.index)
-    index = ExactIndex(vectors, ids, rescoring=embeddings if precision.rescore else None)
+def _write_index(
+    folder: Path, trained: Trained, precision: Precision, columns: Mapping[str, str]
+) -> IndexSpec:
+    dataset = trained.dataset
+    embeddings = embed_candidates(as_retrieval_model(trained.model), dataset)
     spec = IndexSpec(
-        size=len(index),
-        dimension=vectors.dimension,
-        metric=index.metric,
-        exact=index.is_exact,
+        size=len(embeddings),
+        dimension=embeddings.shape[1],
+        metric=ExactIndex.metric,
+        exact=ExactIndex.is_exact,
         embeddings="index/embeddings.npy",
         ids="index/ids",
         dtype=precision.index,
-        scales=None if vectors.scales is None else "index/scales.npy",
+        scales="index/scales.npy" if precision.index == "int8" else None,
         rescoring="index/rescoring.npy" if precision.rescore else None,
     )
-    index.save(folder, spec)
+    ids = json_table(dataset.items.key, dataset.items.tokens)
+    values = {
+        name: json_table(f"data.columns: {name}", dataset.item_table[name].to_list()) for name in columns
+    }
+    with IndexWriter(folder, spec, columns) as writer:
+        writer.append(IndexBlock(embeddings, ids, values))
     return spec
 
 
-def _write_columns(folder: Path, trained: Trained) -> dict[str, str]:
-    table = trained.dataset.item_table
-    stems = {}
+def _column_stems(trained: Trained) -> dict[str, str]:
+    known = trained.dataset.item_table.columns
     for name in trained.config.data.columns:
-        if name not in table.columns:
-            raise ExportError(
-                f"data.columns: there is no item column {name}; there are {', '.join(table.columns)}"
-            )
-        stems[name] = f"columns/{name}"
-        json_table(f"data.columns: {name}", table[name].to_list()).save(folder, stems[name])
-    return stems
+        if name not in known:
+            raise ExportError(f"data.columns: there is no item column {name}; there are {', '.join(known)}")
+    return {name: f"columns/{name}" for name in trained.config.data.columns}

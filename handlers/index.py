@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from torchtowers.handlers.arrays import map_array, save_array
+from torchtowers.handlers.arrays import map_array
 from torchtowers.handlers.errors import ArtifactError, shorten
 from torchtowers.handlers.index_spec import IndexSpec
 from torchtowers.handlers.strings import StringTable
@@ -102,18 +102,9 @@ class ExactIndex:
         best, found = top_rows(embeddings[rows] @ query, k)
         return rows[best], found
 
-    def save(self, folder: Path, spec: IndexSpec) -> None:
-        """Write the embeddings and ids under the names in `spec`."""
-        save_array(folder, spec.embeddings, self.vectors.values)
-        if spec.scales is not None and self.vectors.scales is not None:
-            save_array(folder, spec.scales, self.vectors.scales)
-        if spec.rescoring is not None and self.rescoring is not None:
-            save_array(folder, spec.rescoring, self.rescoring)
-        self.ids.save(folder, spec.ids)
-
     @classmethod
     def load(cls, folder: Path, spec: IndexSpec) -> "ExactIndex":
-        """Map what `save` wrote.
+        """Map the files that export wrote.
 
         Raises:
             ArtifactError: A file is missing or malformed, or does not fit the signature.

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from torchtowers.export.index_writer import IndexBlock, IndexWriter
 from torchtowers.handlers.encoders import BucketEncoder, Encoder, TokenEncoder, TokenListEncoder, Vocabulary
 from torchtowers.handlers.index import ExactIndex
 from torchtowers.handlers.index_spec import IndexSpec
@@ -46,6 +47,12 @@ def examples(count: int) -> settings:
 def json_texts(values: tuple[object, ...] | list[object]) -> StringTable:
     """Pack values as export does."""
     return StringTable.of(json.dumps(value, ensure_ascii=False) for value in values)
+
+
+def write_index(folder: Path, spec: IndexSpec, embeddings: NDArray[np.float32], ids: StringTable) -> None:
+    """Write an index's files as export does."""
+    with IndexWriter(folder, spec, {}) as writer:
+        writer.append(IndexBlock(embeddings, ids, {}))
 
 
 def all_of(table: StringTable) -> list[str]:

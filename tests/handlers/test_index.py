@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tests.handlers.small import EMBEDDINGS, ITEMS, all_of, examples, json_texts
+from tests.handlers.small import EMBEDDINGS, ITEMS, all_of, examples, json_texts, write_index
 from torchtowers.handlers.errors import ArtifactError
 from torchtowers.handlers.index import ExactIndex, top_rows
 from torchtowers.handlers.index_spec import IndexSpec
@@ -93,7 +93,7 @@ def test_rows_of_ids_leaves_unknown_ones_out() -> None:
 
 
 def test_comes_back_from_its_files(tmp_path: Path) -> None:
-    small_index().save(tmp_path, SPEC)
+    write_index(tmp_path, SPEC, EMBEDDINGS, json_texts(ITEMS))
     index = ExactIndex.load(tmp_path, SPEC)
     assert len(index) == 4
     assert index.vectors.values.tolist() == EMBEDDINGS.tolist()
@@ -102,7 +102,7 @@ def test_comes_back_from_its_files(tmp_path: Path) -> None:
 
 def test_an_empty_catalogue_gives_empty_lists(tmp_path: Path) -> None:
     spec = replace(SPEC, size=0)
-    ExactIndex(Vectors(np.empty((0, 2), np.float32)), StringTable.of([])).save(tmp_path, spec)
+    write_index(tmp_path, spec, np.empty((0, 2), np.float32), StringTable.of([]))
     index = ExactIndex.load(tmp_path, spec)
     ((rows, scores),) = index.search(np.ones((1, 2), np.float32), [10], [NO_ROWS])
     assert (len(rows), len(scores)) == (0, 0)
@@ -137,7 +137,7 @@ def test_refuses_ids_that_do_not_fit(texts: list[str], message: str) -> None:
 def test_refuses_files_that_do_not_fit_the_signature(
     tmp_path: Path, change: dict[str, object], message: str
 ) -> None:
-    small_index().save(tmp_path, SPEC)
+    write_index(tmp_path, SPEC, EMBEDDINGS, json_texts(ITEMS))
     with pytest.raises(ArtifactError, match=message):
         ExactIndex.load(tmp_path, replace(SPEC, **change))  # type: ignore[arg-type]
 
@@ -146,7 +146,8 @@ def test_refuses_files_that_do_not_fit_the_signature(
 def test_refuses_embeddings_that_are_not_finite(tmp_path: Path, value: float) -> None:
     embeddings = EMBEDDINGS.copy()
     embeddings[2, 1] = value
-    ExactIndex(Vectors(embeddings), json_texts(ITEMS)).save(tmp_path, SPEC)
+    write_index(tmp_path, SPEC, EMBEDDINGS, json_texts(ITEMS))
+    np.save(tmp_path / SPEC.embeddings, embeddings)
     with pytest.raises(ArtifactError, match="not finite"):
         ExactIndex.load(tmp_path, SPEC)
 
@@ -216,9 +217,9 @@ def test_a_smaller_index_finds_nearly_the_same(dtype: str) -> None:
 def test_a_smaller_index_comes_back_from_its_files(
     tmp_path: Path, spec: IndexSpec, dtype: str, rescored: bool
 ) -> None:
-    index, _ = random_index(dtype, rescored=rescored)
+    index, embeddings = random_index(dtype, rescored=rescored)
     spec = replace(spec, size=3_000, dimension=16)
-    index.save(tmp_path, spec)
+    write_index(tmp_path, spec, embeddings, index.ids)
     loaded = ExactIndex.load(tmp_path, spec)
     query = np.ones((1, 16), np.float32)
     (rows, scores), (found, others) = (part.search(query, [7], [NO_ROWS])[0] for part in (index, loaded))
@@ -241,14 +242,14 @@ def test_a_smaller_index_comes_back_from_its_files(
 def test_refuses_smaller_files_that_do_not_fit(
     tmp_path: Path, change: dict[str, object], message: str
 ) -> None:
-    index, _ = random_index("int8")
+    index, embeddings = random_index("int8")
     spec = replace(INT8, size=3_000, dimension=16)
-    index.save(tmp_path, spec)
+    write_index(tmp_path, spec, embeddings, index.ids)
     with pytest.raises(ArtifactError, match=message):
         ExactIndex.load(tmp_path, replace(spec, **change))  # type: ignore[arg-type]
 
 
 def test_refuses_scores_again_of_what_is_no_int8(tmp_path: Path) -> None:
-    small_index().save(tmp_path, SPEC)
+    write_index(tmp_path, SPEC, EMBEDDINGS, json_texts(ITEMS))
     with pytest.raises(ArtifactError, match="only an int8 index is scored again, this one is float32"):
         ExactIndex.load(tmp_path, replace(SPEC, rescoring="index/embeddings.npy"))
