@@ -1,6 +1,7 @@
 """A tower as TorchScript, without a trace of the machine that exported it."""
 
 import io
+import re
 import warnings
 import zipfile
 from pathlib import Path
@@ -14,6 +15,7 @@ from torchtowers.models.towers import PREFIX
 __all__ = ["export_torchscript", "save_scripted"]
 
 _FIRST_DATE = (1980, 1, 1, 0, 0, 0)
+_CONSTANTS = re.compile(rb"(?:^  \w+ : Final\[[^\n]*\n){2,}", re.MULTILINE)
 
 
 def export_torchscript(tower: nn.Module, path: Path) -> None:
@@ -53,12 +55,24 @@ def save_scripted(tower: nn.Module, path: Path) -> None:
         # Deprecated upstream in favour of torch.export; what TorchServe loads is TorchScript.
         warnings.filterwarnings("ignore", message=r".*torch\.jit\.", category=DeprecationWarning)
         torch.jit.save(torch.jit.script(tower), scripted)
-    _write_without_source_places(scripted, path)
+    _write_the_same(scripted, path)
 
 
-def _write_without_source_places(scripted: io.BytesIO, path: Path) -> None:
-    """Leave out the records that hold the source files' paths, which only stack traces use."""
+def _write_the_same(scripted: io.BytesIO, path: Path) -> None:
+    """Write what depends on the module alone, so that another process writes the same bytes.
+
+    Left out are the records with the source files' paths, which only stack traces use, and an id of the
+    content as torch wrote it. A class's constants stand in the order of Python's hashes: they are sorted.
+    """
     with zipfile.ZipFile(scripted) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as target:
         for info in source.infolist():
-            if not info.filename.endswith(".debug_pkl"):
-                target.writestr(zipfile.ZipInfo(info.filename, _FIRST_DATE), source.read(info))
+            content = source.read(info)
+            if info.filename.endswith((".debug_pkl", "/.data/serialization_id")):
+                continue
+            if "/code/" in info.filename and info.filename.endswith(".py"):
+                content = _CONSTANTS.sub(_sorted_lines, content)
+            target.writestr(zipfile.ZipInfo(info.filename, _FIRST_DATE), content)
+
+
+def _sorted_lines(lines: re.Match[bytes]) -> bytes:
+    return b"".join(sorted(lines[0].splitlines(keepends=True)))

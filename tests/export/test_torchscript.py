@@ -1,4 +1,7 @@
 import errno
+import os
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -44,6 +47,27 @@ def test_file_needs_no_code_of_ours_and_holds_no_source_places(trained: Trained,
         everything = b"".join(archive.read(name) for name in archive.namelist())
     for place in (Path(__file__).parents[2], tmp_path, Path(torch.__file__).parent):
         assert str(place).encode() not in everything
+
+
+SCRIPT = """
+import sys, torch
+from pathlib import Path
+from torchtowers.export.torchscript import export_torchscript
+from torchtowers.models import MLP
+
+torch.manual_seed(1)
+export_torchscript(MLP(4, [8, 2], dropout=0.5).eval(), Path(sys.argv[1]))
+"""
+
+
+def test_another_process_writes_the_same_bytes(tmp_path: Path) -> None:
+    written = set()
+    for seed in ("1", "2", "3"):
+        path = tmp_path / f"{seed}.pt"
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        subprocess.run([sys.executable, "-c", SCRIPT, path], env=environment, check=True, timeout=120)
+        written.add(path.read_bytes())
+    assert len(written) == 1
 
 
 def test_no_other_file_is_left_beside(trained: Trained, tmp_path: Path) -> None:
