@@ -9,7 +9,7 @@ from torchtowers.data.folders import is_empty_folder, replaced_folder
 from torchtowers.export.bill import write_bills
 from torchtowers.export.comparison import TOLERANCE, Comparison
 from torchtowers.export.errors import ExportError, VerificationError
-from torchtowers.export.expected import expected_ranking, expected_retrieval, write_expected
+from torchtowers.export.expected import Arrays, expected_ranking, expected_retrieval, write_expected
 from torchtowers.export.formats import FORMATS, FUSED_FORMATS, export_fused
 from torchtowers.export.loss import Loss, check_loss, ranking_loss, retrieval_loss
 from torchtowers.export.onnx import OPSET
@@ -75,7 +75,7 @@ def export_artifact(
             raise ExportError(f"{out} is in the way and is no artifact: choose another --out or remove it")
         smaller = precision.applied(trained)
         with replaced_folder(target) as part:
-            write = _write_ranking if isinstance(trained.model, Ranker) else _write_retrieval
+            write = write_ranking if isinstance(trained.model, Ranker) else write_retrieval
             signature = write(
                 smaller,
                 part,
@@ -85,6 +85,7 @@ def export_artifact(
                 precision=precision,
                 log=log,
             )
+            write_expected(part, _expected(smaller, lookup=lookup))
             signature = _complete(smaller, part, signature, fused=fused, log=log)
             loss = _loss(part, signature, trained, smaller, precision, log)
             comparisons = _verified(part, smaller, log)
@@ -95,39 +96,10 @@ def export_artifact(
     return comparisons
 
 
-def _write_retrieval(
-    trained: Trained,
-    folder: Path,
-    formats: Sequence[str],
-    *,
-    opset: int,
-    lookup: bool,
-    precision: Precision,
-    log: Callable[[str], None],
-) -> Signature:
-    signature = write_retrieval(
-        trained, folder, formats, opset=opset, lookup=lookup, precision=precision, log=log
-    )
-    expected = expected_retrieval(as_retrieval_model(trained.model), trained.dataset, lookup=lookup)
-    write_expected(folder, expected)
-    return signature
-
-
-def _write_ranking(
-    trained: Trained,
-    folder: Path,
-    formats: Sequence[str],
-    *,
-    opset: int,
-    lookup: bool,
-    precision: Precision,
-    log: Callable[[str], None],
-) -> Signature:
-    signature = write_ranking(
-        trained, folder, formats, opset=opset, lookup=lookup, precision=precision, log=log
-    )
-    write_expected(folder, expected_ranking(trained.model, trained.dataset, lookup=lookup))
-    return signature
+def _expected(trained: Trained, *, lookup: bool) -> Arrays:
+    if isinstance(trained.model, Ranker):
+        return expected_ranking(trained.model, trained.dataset, lookup=lookup)
+    return expected_retrieval(as_retrieval_model(trained.model), trained.dataset, lookup=lookup)
 
 
 def _complete(
