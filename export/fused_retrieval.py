@@ -6,7 +6,6 @@ from torch import Tensor, nn
 
 from torchtowers.export.fused_features import Labels, RawInput, given_features, raw_inputs
 from torchtowers.handlers.tower_search import TowerSearch
-from torchtowers.handlers.vectors import Vectors
 
 __all__ = ["FusedRetrieval"]
 
@@ -47,8 +46,7 @@ class FusedRetrieval(nn.Module):
         self.ids = names
         self.features = nn.ModuleList(modules.values())
         self.tower = tower
-        # As the index has them; those that it scores again by are what its answers are made of.
-        kept = index.vectors if index.rescoring is None else Vectors(index.rescoring)
+        kept = index.scored
         self.register_buffer("candidates", torch.from_numpy(np.array(kept.values)))
         scales = None if kept.scales is None else torch.from_numpy(np.array(kept.scales))
         self.register_buffer("scales", scales)

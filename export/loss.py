@@ -104,9 +104,7 @@ def retrieval_loss(folder: Path, signature: Signature, trained: Trained) -> Loss
         return queries @ candidates.T
 
     def exported(users: NDArray[np.int64]) -> NDArray[np.float32]:
-        queries = served.tower(dataset.users.take(users))
-        # Scoring the best again gives the float32 embeddings' scores, of those that matter.
-        return index.vectors.scores(queries) if index.rescoring is None else queries @ index.rescoring.T
+        return index.scored.scores(served.tower(dataset.users.take(users)))
 
     test, users = _sample(dataset.test, _QUERIES)
     seen = seen_before(dataset, "test")

@@ -99,8 +99,7 @@ def _compare_recommendations(
     index, encoder = towers.index, towers.encoder
     if candidates is None or index.vectors.values.dtype != np.float32:
         # What the index holds is compared with the model's by itself, where its rounding is allowed for.
-        rescoring = index.rescoring
-        candidates = index.vectors.take(slice(None)) if rescoring is None else rescoring
+        candidates = index.scored.take(slice(None))
     for batch in BATCH_SIZES:
         rows = retrieval_rows(encoder, items, batch, has_history=encoder.history is not None)
         queries = same_question(expected, f"recommendations/{batch}", rows)

@@ -56,10 +56,8 @@ class FusedScorer:
         signature = served.signature
         path = folder / signature.served_file
         fused = load_fused(served.runtime, path, gpu_id=gpu_id, threads=threads)
-        if signature.candidate is None:
-            raise ArtifactError("the signature of a ranking model has no candidate inputs; export it again")
         query = QueryEncoder(signature.query, None, signature.history)
-        return cls(query, QueryEncoder(signature.candidate, None, None), fused)
+        return cls(query, QueryEncoder(served.candidate, None, None), fused)
 
     def scores(self, rows: Sequence[EncodedQuery]) -> NDArray[np.float32]:
         """Score all candidates, one row's after the other's; float32 `[candidates]`."""

@@ -54,9 +54,7 @@ class FusedSearch:
         signature = served.signature
         path = folder / signature.served_file
         fused = load_fused(served.runtime, path, gpu_id=gpu_id, threads=threads)
-        if signature.index is None:
-            raise ArtifactError("the signature of a retrieval model has no index; export it again")
-        ids = StringTable.load(folder, signature.index.ids)
+        ids = StringTable.load(folder, served.index.ids)
         return cls(QueryEncoder(signature.query, None, signature.history), fused, ids)
 
     def search(self, rows: Sequence[EncodedRow]) -> Iterator[Found]:

@@ -52,6 +52,11 @@ class ExactIndex:
     def __len__(self) -> int:
         return len(self.vectors)
 
+    @property
+    def scored(self) -> Vectors:
+        """The embeddings that the scores of an answer are of."""
+        return self.vectors if self.rescoring is None else Vectors(self.rescoring)
+
     def rows_of(self, ids: Sequence[object]) -> NDArray[np.int64]:
         """Give the rows of those ids that are candidates."""
         if not ids:

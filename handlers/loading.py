@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from torchtowers.handlers.errors import ArtifactError
+from torchtowers.handlers.index_spec import IndexSpec
 from torchtowers.handlers.seal import MANIFEST, read_manifest, verify_members
 from torchtowers.handlers.signature import SERVED, Signature
+from torchtowers.handlers.tower_spec import TowerSpec
 
 __all__ = ["Served", "find_served"]
 
@@ -22,6 +24,28 @@ class Served:
 
     signature: Signature
     runtime: str
+
+    @property
+    def index(self) -> IndexSpec:
+        """A retrieval model's index.
+
+        Raises:
+            ArtifactError: There is none.
+        """
+        if self.signature.index is None:
+            raise ArtifactError("the signature of a retrieval model has no index; export it again")
+        return self.signature.index
+
+    @property
+    def candidate(self) -> TowerSpec:
+        """What a ranking model takes of each candidate.
+
+        Raises:
+            ArtifactError: There is nothing.
+        """
+        if self.signature.candidate is None:
+            raise ArtifactError("the signature of a ranking model has no candidate inputs; export it again")
+        return self.signature.candidate
 
 
 def find_served(folder: Path, signature: Signature, *, kind: str, runtime: str | None = None) -> Served:

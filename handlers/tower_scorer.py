@@ -68,10 +68,8 @@ class TowerScorer:
         """
         signature = served.signature
         model = load_tower(served.runtime, folder / signature.served_file, gpu_id=gpu_id, threads=threads)
-        if signature.candidate is None:
-            raise ArtifactError("the signature of a ranking model has no candidate inputs; export it again")
         query = QueryEncoder(signature.query, folder, signature.history)
-        return cls(query, QueryEncoder(signature.candidate, folder, None), model)
+        return cls(query, QueryEncoder(served.candidate, folder, None), model)
 
     def scores(self, rows: Sequence[EncodedQuery]) -> NDArray[np.float32]:
         """Score all candidates, one row's after the other's; float32 `[candidates]`."""

@@ -62,9 +62,7 @@ class TowerSearch:
         """
         signature = served.signature
         tower = load_tower(served.runtime, folder / signature.served_file, gpu_id=gpu_id, threads=threads)
-        if signature.index is None:
-            raise ArtifactError("the signature of a retrieval model has no index; export it again")
-        index = ExactIndex.load(folder, signature.index)
+        index = ExactIndex.load(folder, served.index)
         return cls(QueryEncoder(signature.query, folder, signature.history), tower, index)
 
     @property
