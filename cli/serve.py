@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torchtowers.cli import serve_load
 from torchtowers.cli.console import add_command, log, print_json, print_table
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ def add(commands: Any) -> None:
         commands,
         "serve",
         "run TorchServe",
-        "torchtowers serve start\ntorchtowers serve status\ntorchtowers serve stop",
+        "torchtowers serve start\ntorchtowers serve status\n"
+        "torchtowers serve load movielens --input requests.jsonl\n"
+        "torchtowers serve stop",
     )
     verbs = serve.add_subparsers(dest="verb", required=True, metavar="VERB")
     start = add_command(
@@ -48,14 +51,15 @@ def add(commands: Any) -> None:
     )
     token.add_argument("--type", choices=("inference", "management"), default="inference", help="(inference)")
     for parser, run in ((start, _start), (stop, _stop), (status, _status), (token, _token)):
+        parser.set_defaults(run=run)
+        if parser in (start, status):
+            parser.add_argument("--json", action="store_true", help="print the result for machines")
+    for parser in (start, stop, status, token, serve_load.add(verbs)):
         parser.add_argument(
             "--state",
             type=Path,
             help="the server's state folder ($TORCHTOWERS_STATE, or one in the user's home)",
         )
-        parser.set_defaults(run=run)
-        if parser in (start, status):
-            parser.add_argument("--json", action="store_true", help="print the result for machines")
 
 
 def _start(arguments: argparse.Namespace) -> int:
