@@ -15,6 +15,7 @@ from torchtowers.handlers.encoders import Encoder
 from torchtowers.handlers.errors import ArtifactError, InternalError, LimitError, RequestError, shorten
 from torchtowers.handlers.limits import Limits
 from torchtowers.handlers.seal import verify_signer
+from torchtowers.handlers.worker_reads import read_batches_at_once
 
 __all__ = ["BaseHandler"]
 
@@ -76,6 +77,7 @@ class BaseHandler:
             threads=settings.get("threads"),
             limits=Limits.from_config(settings),
         )
+        read_batches_at_once()
 
     def handle(self, data: Sequence[Mapping[str, object]], context: Any) -> list[bytes]:
         """Answer a batch of requests, each with the JSON of its answer or of its error.
