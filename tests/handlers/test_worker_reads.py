@@ -132,7 +132,7 @@ def test_a_message_of_another_form_is_a_fault(length: int) -> None:
         ("loaded = []", "False"),
         ("import ts.protocol.otf_message_handler as own; loaded = [own]", "True True"),
         (
-            "import ts.protocol.otf_message_handler as own; import ts; loaded = [own]; ts.__version__ = '0.13.0'",
+            "import ts, ts.protocol.otf_message_handler as own; loaded = [own]; ts.__version__ = '0.13.0'",
             "False False",
         ),
     ],
