@@ -16,6 +16,7 @@ from torchtowers.export.onnx import OPSET
 from torchtowers.export.precision import Precision
 from torchtowers.export.ranking_artifact import write_ranking
 from torchtowers.export.retrieval_artifact import write_retrieval
+from torchtowers.export.samples import record_samples
 from torchtowers.export.vendored import CONFIG, write_vendored
 from torchtowers.export.verification import verify
 from torchtowers.handlers.signature import FILE_NAME, Signature, sha256_of
@@ -89,6 +90,7 @@ def export_artifact(
             signature = _complete(smaller, part, signature, fused=fused, log=log)
             loss = _loss(part, signature, trained, smaller, precision, log)
             comparisons = _verified(part, smaller, log)
+            signature = record_samples(part, signature)
             report = _write_report(part, comparisons, loss)
             replace(signature, files={**signature.files, report.name: sha256_of(report)}).write(part)
     except OSError as error:

@@ -19,6 +19,7 @@ from torchtowers.export.errors import ExportError
 from torchtowers.export.index_writer import IndexBlock, IndexWriter
 from torchtowers.export.item_file import ItemFile
 from torchtowers.export.json_table import json_table
+from torchtowers.export.samples import record_samples
 from torchtowers.export.vendored import CONFIG
 from torchtowers.handlers.encoders import TokenEncoder
 from torchtowers.handlers.errors import ArtifactError
@@ -134,13 +135,15 @@ class _Update:
         altered = [name for name, sha in carried.items() if hashes.get(name) != sha]
         if altered:
             raise ArtifactError(f"{altered[0]} in {self._artifact.name} was altered while it was copied")
-        replace(self._signature, index=index, fused={}, files=hashes).write(folder)
+        signature = replace(self._signature, index=index, fused={}, samples=None, files=hashes)
+        signature.write(folder)
+        record_samples(folder, signature, self._embedder.runtime)
         return change
 
     def _carry(self, folder: Path) -> dict[str, str]:
         """Copy all that does not belong to the index, and give these files with their sha256."""
         signature = self._signature
-        made = {*self._index.arrays(), _REPORT}
+        made = {*self._index.arrays(), _REPORT, signature.samples}
         for stem in (self._index.ids, *signature.columns.values()):
             made.update(StringTable.files(stem))
         fused = sorted(signature.fused.values())

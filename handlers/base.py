@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from http.client import responses
 from itertools import islice
 from pathlib import Path
@@ -12,21 +11,24 @@ from torchtowers.handlers.answer import encode_answer, encode_error
 from torchtowers.handlers.body import json_of
 from torchtowers.handlers.dialect import Request
 from torchtowers.handlers.encoders import Encoder
-from torchtowers.handlers.errors import ArtifactError, InternalError, LimitError, RequestError, shorten
+from torchtowers.handlers.errors import ArtifactError, InternalError, LimitError, RequestError
 from torchtowers.handlers.limits import Limits
+from torchtowers.handlers.samples import check_samples, read_samples, warm_up
 from torchtowers.handlers.seal import verify_signer
+from torchtowers.handlers.settings import Settings
+from torchtowers.handlers.signature import Signature
 from torchtowers.handlers.worker_reads import read_batches_at_once
 
 __all__ = ["BaseHandler"]
 
 _LOGGER = logging.getLogger(__name__)
-_SETTINGS = "torchtowers"
 
 
 class ServedModel(Protocol):
     """What answers: `read` for each request of a batch, then `answers` for all that could be read."""
 
     limits: Limits
+    signature: Signature
 
     @classmethod
     def load(
@@ -65,18 +67,23 @@ class BaseHandler:
         """Load the archive that the worker has unpacked.
 
         Raises:
-            TowersError: The archive or its settings can't be used or trusted; the worker's log ends with the
-                reason.
+            TowersError: The archive or its settings can't be used or trusted, or a recorded request is not
+                answered as it was at export; the worker's log ends with the reason.
         """
         properties = context.system_properties
         verify_signer(Path(properties["model_dir"]))
-        settings = _settings(getattr(context, "model_yaml_config", None))
+        folder = Path(properties["model_dir"])
+        settings = Settings.from_config(getattr(context, "model_yaml_config", None))
         self.model = self.model_class.load(
-            Path(properties["model_dir"]),
-            gpu_id=properties.get("gpu_id"),
-            threads=settings.get("threads"),
-            limits=Limits.from_config(settings),
+            folder, gpu_id=properties.get("gpu_id"), threads=settings.threads, limits=None
         )
+        samples = self.model.signature.samples
+        if settings.warm_up and samples is not None:
+            # Before the limits are set, since the answers were recorded without any.
+            recorded = read_samples(folder / samples)
+            check_samples(self._rehearse, recorded, settings.sample_tolerance)
+            warm_up(self._rehearse, recorded, properties.get("batch_size") or 1)
+        self.model.limits = settings.limits
         read_batches_at_once()
 
     def handle(self, data: Sequence[Mapping[str, object]], context: Any) -> list[bytes]:
@@ -109,6 +116,9 @@ class BaseHandler:
                 answers[position] = _together(model.limits.max_answer_bytes, request.dialect, own)
         return [self._respond(context, position, answer) for position, answer in enumerate(answers)]
 
+    def _rehearse(self, bodies: Sequence[Any]) -> list[bytes]:
+        return self.handle([{"body": body} for body in bodies], _Rehearsal())
+
     def _respond(self, context: Any, position: int, answer: bytes | RequestError) -> bytes:
         context.set_response_content_type(position, "application/json")
         if isinstance(answer, bytes):
@@ -117,6 +127,16 @@ class BaseHandler:
             code=answer.code, phrase=responses.get(answer.code, "Bad Request"), idx=position
         )
         return encode_error(answer)
+
+
+class _Rehearsal:
+    """The context of a batch that nobody sent."""
+
+    def set_response_content_type(self, position: int, value: str) -> None:
+        """Pass it over."""
+
+    def set_response_status(self, code: int, phrase: str, idx: int) -> None:
+        """Pass it over: an error tells its code in its body, too."""
 
 
 def _together(most: int, dialect: str, rows: Iterable[bytes | RequestError]) -> bytes | RequestError:
@@ -142,21 +162,3 @@ def _together(most: int, dialect: str, rows: Iterable[bytes | RequestError]) -> 
         f"the answer would be {size} bytes, at most {most} are allowed: ask for fewer rows, items or fields",
         code=413,
     )
-
-
-def _settings(config: object) -> Mapping[str, Any]:
-    settings = config.get(_SETTINGS) if isinstance(config, Mapping) else None
-    if settings is None:
-        return {}
-    if not isinstance(settings, Mapping):
-        raise ArtifactError(f"{_SETTINGS} in model-config.yaml has to be a mapping, got {shorten(settings)}")
-    known = ("threads", *(field.name for field in fields(Limits)))
-    for name in settings:
-        if name not in known:
-            raise ArtifactError(
-                f"{_SETTINGS}.{shorten(name)} in model-config.yaml: unknown; known are {', '.join(known)}"
-            )
-    threads = settings.get("threads")
-    if threads is not None and (not isinstance(threads, int) or isinstance(threads, bool) or threads < 1):
-        raise ArtifactError(f"{_SETTINGS}.threads: expected a positive integer, got {shorten(threads)}")
-    return settings

@@ -58,6 +58,7 @@ class Signature:
         files: The sha256 of every file of the artifact but the signature.
         fused: By runtime, the file that takes raw values, if there is one.
         weights: What the files' weights are kept as: `float32`, `float16` or `int8`.
+        samples: The file of recorded requests and their answers, if there is one.
     """
 
     kind: str
@@ -72,6 +73,7 @@ class Signature:
     files: Mapping[str, str]
     fused: Mapping[str, str] = field(default_factory=dict)
     weights: str = "float32"
+    samples: str | None = None
 
     def verify_files(self, folder: Path, hashed: Mapping[str, str] | None = None) -> None:
         """Compare every file's sha256 with the signature's.
@@ -156,6 +158,7 @@ class Signature:
         names.update(self.fused.values())
         # Weights of a large ONNX file, which are beside it.
         names.update(self.files.keys() & {name + SIDE for name in names})
+        names.update(filter(None, (self.samples,)))
         stems = list(self.columns.values())
         if self.index is not None:
             stems.append(self.index.ids)
@@ -189,6 +192,7 @@ class Signature:
             "towers": {runtime: dict(files) for runtime, files in self.towers.items()},
             "fused": dict(self.fused),
             "weights": self.weights,
+            "samples": self.samples,
             "onnx_opset": self.onnx_opset,
             "versions": dict(self.versions),
             "files": dict(sorted(self.files.items())),
@@ -245,6 +249,7 @@ class Signature:
             },
             fused=reader.child("fused").paths(),
             weights=reader.get("weights", str),
+            samples=None if reader.optional("samples", str) is None else reader.path("samples"),
             onnx_opset=reader.optional("onnx_opset", int),
             versions=reader.child("versions").strings(),
             files={inside(name): sha for name, sha in reader.child("files").strings().items()},

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from time import perf_counter
 from typing import Any
 
-from torchtowers.serving.answers import agree
+from torchtowers.handlers.agreement import agree
 from torchtowers.serving.client import parse_answer
 from torchtowers.serving.errors import AnswerError, ServingError
 

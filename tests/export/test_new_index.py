@@ -127,6 +127,7 @@ def test_all_but_the_index_is_the_same_to_the_byte_and_signed(
     assert {name for name in before if before[name] != after[name]} == {
         "signature.json",
         "report.json",
+        "samples.json",
         "index/embeddings.npy",
         "index/ids.bytes.npy",
         "index/ids.offsets.npy",

@@ -13,13 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.handlers.small import examples, json_values, small_recommender, strict_json, texts
-from torchtowers.handlers import base
 from torchtowers.handlers.base import BaseHandler
 from torchtowers.handlers.body import json_of
 from torchtowers.handlers.errors import ArtifactError, TowersError
 from torchtowers.handlers.limits import Limits
 from torchtowers.handlers.ranking_handler import RankingHandler
 from torchtowers.handlers.retrieval_handler import RetrievalHandler
+from torchtowers.handlers.samples import check_samples, read_samples, write_samples
+from torchtowers.handlers.settings import Settings
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", ResourceWarning)  # ts leaves a file open when it is imported
@@ -304,7 +305,7 @@ def test_a_fault_of_ours_costs_one_request(
             raise ZeroDivisionError("ours")
         return json_of(item, *rest)
 
-    monkeypatch.setattr(base, "json_of", faulty)
+    monkeypatch.setattr("torchtowers.handlers.base.json_of", faulty)
     first, second = small.ask({"body": "fault"}, {"body": {"user_id": "u1", "k": 1}})
     assert first[0] == 500
     assert first[1]["type"] == "internal_error"
@@ -365,7 +366,7 @@ def test_takes_its_limits_from_the_configuration(artifact: Path) -> None:
 
 @pytest.mark.parametrize("config", [None, {}, {"torchtowers": None}, {"torchtowers": {}}, []])
 def test_no_configuration_means_the_defaults(config: object) -> None:
-    assert base._settings(config) == {}
+    assert Settings.from_config(config) == Settings()
 
 
 @pytest.mark.parametrize(
@@ -375,13 +376,19 @@ def test_no_configuration_means_the_defaults(config: object) -> None:
         ([], "torchtowers in model-config.yaml has to be a mapping"),
         (
             {"max_row": 5},
-            "torchtowers.max_row in model-config.yaml: unknown; known are threads, default_k, max_k",
+            "torchtowers.max_row in model-config.yaml: unknown; known are threads, warm_up, ",
         ),
         ({5: 5}, "torchtowers.5 in model-config.yaml: unknown"),
         ({"max_k": "5"}, "torchtowers.max_k: expected a positive integer, got 5"),
         ({"max_rows": 0}, "torchtowers.max_rows: expected a positive integer, got 0"),
         ({"threads": "two"}, "torchtowers.threads: expected a positive integer, got two"),
         ({"threads": 0}, "torchtowers.threads: expected a positive integer, got 0"),
+        ({"warm_up": 1}, "torchtowers.warm_up: expected true or false, got 1"),
+        (
+            {"sample_tolerance": True},
+            "torchtowers.sample_tolerance: expected a number from 0 to below 1",
+        ),
+        ({"sample_tolerance": 1}, "torchtowers.sample_tolerance: expected a number from 0 to below 1, got 1"),
     ],
 )
 def test_refuses_a_malformed_configuration(tmp_path: Path, settings: object, message: str) -> None:
@@ -392,3 +399,40 @@ def test_refuses_a_malformed_configuration(tmp_path: Path, settings: object, mes
 def test_refuses_a_folder_that_is_no_archive(tmp_path: Path) -> None:
     with pytest.raises(TowersError, match="it is not an artifact"):
         Worker(tmp_path).load()
+
+
+def unpacked(archives: Path, folder: Path) -> Path:
+    with zipfile.ZipFile(archives / "tiny-onnx.mar") as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def test_warms_up_with_recorded_requests_of_every_batch_size(archives: Path, tmp_path: Path) -> None:
+    sizes: list[int] = []
+
+    class Watched(RetrievalHandler):
+        def handle(self, data: Sequence[Mapping[str, object]], context: Any) -> list[bytes]:
+            answers = super().handle(data, context)
+            assert all("items" in strict_json(answer) for answer in answers)
+            sizes.append(len(data))
+            return answers
+
+    folder = unpacked(archives, tmp_path)
+    count = len(read_samples(folder / "samples.json"))
+    Worker(folder, {"torchtowers": {"max_k": 5}}, handler=Watched).load()
+    assert sizes == [1] * count + [1, 2, 4, 8, 16, 32]
+    sizes.clear()
+    Worker(folder, {"torchtowers": {"warm_up": False}}, handler=Watched).load()
+    assert sizes == []
+
+
+def test_is_not_ready_where_a_recorded_request_is_answered_otherwise(archives: Path, tmp_path: Path) -> None:
+    folder = unpacked(archives, tmp_path)
+    samples = read_samples(folder / "samples.json")
+    off = {**samples[3].answer, "scores": [score + 0.01 for score in samples[3].answer["scores"]]}
+    write_samples(folder, [*samples[:3], replace(samples[3], answer=off)])
+    handler = RetrievalHandler()
+    handler.model = Worker(unpacked(archives, tmp_path / "good")).load().handler.model
+    with pytest.raises(ArtifactError, match=r"the recorded request .* is not answered as at export"):
+        check_samples(handler._rehearse, read_samples(folder / "samples.json"), 1e-4)
+    check_samples(handler._rehearse, read_samples(folder / "samples.json"), 0.02)

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from torchtowers.serving.answers import agree
+from torchtowers.handlers.agreement import agree
 
 ANSWER = {"items": ["a", "b", "c"], "scores": [3.0, 2.0, 1.0]}
 

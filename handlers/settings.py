@@ -1,0 +1,84 @@
+"""The handler's own settings: `torchtowers:` in an archive's model-config.yaml."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from torchtowers.handlers.agreement import TOLERANCE
+from torchtowers.handlers.errors import ArtifactError, shorten
+from torchtowers.handlers.limits import Limits
+
+__all__ = ["Settings"]
+
+_SECTION = "torchtowers"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a worker loads a model and what it answers.
+
+    Args:
+        limits: What a request may ask for.
+        threads: Of one operation of the model on the CPU; None leaves it to the libraries.
+        warm_up: Whether the recorded requests are answered before the worker is ready.
+        sample_tolerance: By how much a score of theirs may differ from the recorded one: absolute up to 1,
+            and relative above.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    threads: int | None = None
+    warm_up: bool = True
+    sample_tolerance: float = TOLERANCE
+
+    @classmethod
+    def from_config(cls, config: object) -> "Settings":
+        """Take the settings from a parsed model-config.yaml; None is an archive without one.
+
+        Raises:
+            ArtifactError: A setting is unknown, or of the wrong kind.
+        """
+        given = config.get(_SECTION) if isinstance(config, Mapping) else None
+        if given is None:
+            return cls()
+        if not isinstance(given, Mapping):
+            raise ArtifactError(f"{_SECTION} in model-config.yaml has to be a mapping, got {shorten(given)}")
+        own = [each.name for each in fields(cls) if each.name != "limits"]
+        known = (*own, *(each.name for each in fields(Limits)))
+        for name in given:
+            if name not in known:
+                raise ArtifactError(
+                    f"{_SECTION}.{shorten(name)} in model-config.yaml: unknown; known are {', '.join(known)}"
+                )
+        checked: dict[str, Any] = {
+            name: _CHECKS[name](name, given[name]) for name in own if given.get(name) is not None
+        }
+        return cls(limits=Limits.from_config(given), **checked)
+
+
+def _threads(name: str, value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise _wrong(name, "a positive integer", value)
+    return value
+
+
+def _boolean(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong(name, "true or false", value)
+    return value
+
+
+def _tolerance(name: str, value: Any) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1:
+        raise _wrong(name, "a number from 0 to below 1", value)
+    return float(value)
+
+
+def _wrong(name: str, expected: str, value: object) -> ArtifactError:
+    return ArtifactError(f"{_SECTION}.{name}: expected {expected}, got {shorten(value)}")
+
+
+_CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
+    "threads": _threads,
+    "warm_up": _boolean,
+    "sample_tolerance": _tolerance,
+}
