@@ -13,6 +13,7 @@ from torchtowers.serving.java import server_command, server_environment
 from torchtowers.serving.log_config import LOG_CONFIG
 from torchtowers.serving.logs import LogReader
 from torchtowers.serving.management import Management, Model
+from torchtowers.serving.metrics_config import metrics_config
 from torchtowers.serving.ports import require_free_ports
 from torchtowers.serving.process import deferred_interrupt, end, end_orphans, find, spawn
 from torchtowers.serving.properties import Properties, read_properties
@@ -192,6 +193,7 @@ def _prepare(folder: StateFolder) -> Path:
         end_orphans(left_behind.pid, left_behind.tmp)
     tmp = folder.prepare()
     folder.log_config.write_text(LOG_CONFIG, encoding="utf-8")
+    folder.metrics_config.write_text(metrics_config(), encoding="utf-8")
     return tmp
 
 

@@ -71,6 +71,7 @@ class StateFolder:
         self.record_file = self.path / "server.json"
         self.key_file = self.path / "key_file.json"
         self.log_config = self.path / "log4j2.xml"
+        self.metrics_config = self.path / "metrics.yaml"
         self.logs = self.path / "logs"
 
     def prepare(self) -> Path:
