@@ -76,7 +76,7 @@ def test_metrics_go_out_as_lines_that_torchserve_reads(cache: Any, caplog: pytes
     lines = [record.getMessage() for record in caplog.records if "[METRICS]" in record.getMessage()]
     assert len(lines) == 2
     assert lines[0].startswith(
-        "[METRICS]torchtowers_rows_total.count:2|#model_name:movies,model_version:1.0|#type:COUNTER|#hostname:"
+        "[METRICS]torchtowers_rows_total.Count:2|#model_name:movies,model_version:1.0|#type:COUNTER|#hostname:"
     )
     assert "#model_name:movies,model_version:1.0,stage:tower|" in lines[1]
 
@@ -88,10 +88,10 @@ def test_a_thread_sends_until_it_is_stopped(cache: Any, caplog: pytest.LogCaptur
         reporter.start()
         measures.add("torchtowers_batches_total", 1)
         deadline = time.monotonic() + 5
-        while time.monotonic() < deadline and "torchtowers_batches_total.count:1" not in caplog.text:
+        while time.monotonic() < deadline and "torchtowers_batches_total.Count:1" not in caplog.text:
             time.sleep(0.01)
     reporter.stop()
-    assert "torchtowers_batches_total.count:1" in caplog.text
+    assert "torchtowers_batches_total.Count:1" in caplog.text
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline and any(
         thread.name == "torchtowers-metrics" for thread in threading.enumerate()
