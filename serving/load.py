@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from torchtowers.serving.load_record import Recorder, encoded
 from torchtowers.serving.server import current_token
 from torchtowers.serving.state import StateFolder
 
-__all__ = ["PERCENTILES", "LoadResult", "measure_load"]
+__all__ = ["PERCENTILES", "LoadResult", "measure_load", "run_load"]
 
 PERCENTILES = (50, 90, 95, 99, 99.9)
 
@@ -150,14 +151,41 @@ def measure_load(
     def load() -> HttpLoad | GrpcLoad:
         if grpc:
             return GrpcLoad(record.grpc, name, version, recorder, token, timeout)
-        return HttpLoad(record.inference, name, version, recorder, token, timeout)
+        path = f"/predictions/{quote(name, safe='')}" + (f"/{quote(version, safe='')}" if version else "")
+        return HttpLoad(record.inference, path, recorder, token, timeout)
 
-    asyncio.run(_run(load, recorder, clients, seconds, warm_up, progress))
+    return run_load(
+        load, recorder, name, clients=clients, seconds=seconds, warm_up=warm_up, progress=progress
+    )
+
+
+def run_load(
+    make: Callable[[], HttpLoad | GrpcLoad],
+    recorder: Recorder,
+    name: str,
+    *,
+    clients: int,
+    seconds: float,
+    warm_up: float = 2.0,
+    progress: Callable[[str], None] = lambda _: None,
+) -> LoadResult:
+    """Let clients send a recorder's requests to whatever server.
+
+    Args:
+        make: Gives what sends; called in the event loop.
+        recorder: Gives requests and takes answers.
+        name: Of what is measured.
+        clients: How many ask at once.
+        seconds: How long it is measured.
+        warm_up: Seconds of load before that.
+        progress: Told how it goes, a line every few seconds.
+    """
+    protocol = asyncio.run(_run(make, recorder, clients, seconds, warm_up, progress))
     return LoadResult(
         name=name,
         clients=clients,
         seconds=seconds,
-        protocol="gRPC" if grpc else "REST",
+        protocol=protocol,
         milliseconds=np.array(recorder.milliseconds, np.float32),
         finished=np.array(recorder.finished, np.float64),
         errors=dict(recorder.errors.most_common()),
@@ -201,7 +229,7 @@ async def _run(
     seconds: float,
     warm_up: float,
     say: Callable[[str], None],
-) -> None:
+) -> str:
     load = make()  # in the loop that it belongs to
     running = [asyncio.create_task(load.client()) for _ in range(clients)]
     try:
@@ -221,6 +249,7 @@ async def _run(
         for task in running:
             task.cancel()
         await load.close()
+    return load.protocol
 
 
 async def _passed(running: Sequence[asyncio.Task[None]], seconds: float) -> None:

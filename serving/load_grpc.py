@@ -26,6 +26,8 @@ class GrpcLoad:
         timeout: Seconds that an answer may take.
     """
 
+    protocol = "gRPC"
+
     def __init__(
         self,
         target: str,

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import httptools
 
@@ -23,26 +23,25 @@ class HttpLoad:
     """Sends a recorder's requests over REST.
 
     Args:
-        address: Of the inference API.
-        name: The model.
-        version: Its version; None for the default one.
+        address: Of the server, such as `http://127.0.0.1:8080`.
+        path: What is posted to.
         recorder: Gives requests and takes answers.
         token: The inference token, or None.
         timeout: Seconds that an answer may take.
     """
 
+    protocol = "REST"
+
     def __init__(
         self,
         address: str,
-        name: str,
-        version: str | None,
+        path: str,
         recorder: Recorder,
         token: str | None,
         timeout: float,
     ) -> None:
         parts = urlsplit(address)
         self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
-        path = f"/predictions/{quote(name, safe='')}" + (f"/{quote(version, safe='')}" if version else "")
         head = (
             f"POST {path} HTTP/1.1\r\nHost: {self._host}:{self._port}\r\nContent-Type: application/json\r\n"
         )

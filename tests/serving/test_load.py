@@ -51,7 +51,7 @@ def closing_port() -> Iterator[int]:
 def run_client(port: int, seconds: float, timeout: float = 5.0) -> Recorder:
     recorder = Recorder([b"{}"], [None])
     recorder.measure(seconds)
-    asyncio.run(HttpLoad(f"http://127.0.0.1:{port}", "a", None, recorder, None, timeout).client())
+    asyncio.run(HttpLoad(f"http://127.0.0.1:{port}", "/a", recorder, None, timeout).client())
     return recorder
 
 
