@@ -13,10 +13,10 @@ __all__ = ["HERE", "Side", "peer_python", "take_turns"]
 HERE = Path(__file__).parent
 
 
-def peer_python() -> str:
-    """Give the peers' interpreter; make their environment where it is not there."""
-    subprocess.run([HERE / "peer-environment"], check=True)
-    return str(HERE / ".peer/bin/python")
+def peer_python(name: str = "tfrs") -> str:
+    """Give an interpreter of peers, `tfrs` or `serving`; make their environment where it is not there."""
+    made = subprocess.run([HERE / "peer-environment", name], check=True, stdout=subprocess.PIPE, text=True)
+    return made.stdout.strip()
 
 
 class Side:

@@ -35,7 +35,16 @@ def like_movielens() -> Tables:
 
 @pytest.mark.parametrize(
     "script",
-    ["train.py", "index.py", "data.py", "quality.py", "archive.py", "smaller.py", "index_update.py"],
+    [
+        "train.py",
+        "index.py",
+        "data.py",
+        "quality.py",
+        "archive.py",
+        "smaller.py",
+        "index_update.py",
+        "serving.py",
+    ],
 )
 def test_help_says_how_to_call_it(script: str) -> None:
     done = subprocess.run(
