@@ -1,6 +1,6 @@
 """Measure serving over REST: ours, a naive handler, TorchServe's ceiling, LitServe and BentoML, in one run.
 
-    benchmarks/serving.py RUN_OR_ARTIFACT --seconds 8 --rounds 3
+    benchmarks/serving.py --seconds 8 --rounds 3 RUN_OR_ARTIFACT
 
 RUN_OR_ARTIFACT is a retrieval run, or what `torchtowers export` made of it. Ours answers as it is shipped:
 with the towers, history and index of the artifact, checked requests, metrics and the default batching. The
