@@ -38,7 +38,9 @@ class EarlierIndex:
     def __init__(self, folder: Path, signature: Signature, spec: IndexSpec) -> None:
         self._vectors = _map_vectors(folder, spec)
         self._ids = StringTable.load(folder, spec.ids)
-        self._columns = {name: StringTable.load(folder, stem) for name, stem in signature.columns.items()}
+        self._columns = {
+            name: StringTable.load(folder, column.text) for name, column in signature.columns.items()
+        }
         lengths = {len(self._vectors), len(self._ids), *map(len, self._columns.values())}
         if lengths != {spec.size}:
             raise ArtifactError(

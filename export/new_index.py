@@ -14,6 +14,7 @@ from tqdm import tqdm
 from torchtowers.data.folders import is_empty_folder, replaced_folder
 from torchtowers.data.id_rows import hashes_of
 from torchtowers.export.candidate_embedder import CandidateEmbedder
+from torchtowers.export.column_writer import write_filter
 from torchtowers.export.earlier_index import EarlierIndex
 from torchtowers.export.errors import ExportError
 from torchtowers.export.index_writer import IndexBlock, IndexWriter
@@ -126,6 +127,9 @@ class _Update:
         sources = self._file.sources
         carried = self._carry(folder)
         index, change = self._write_index(folder, add=add, show_progress=show_progress)
+        columns = {
+            name: write_filter(folder, name, column.text) for name, column in self._signature.columns.items()
+        }
         if self._file.sources != sources:
             raise ExportError(f"{self._file.path} changed while it was read: give a file that stays as it is")
         self._tell(change)
@@ -135,7 +139,9 @@ class _Update:
         altered = [name for name, sha in carried.items() if hashes.get(name) != sha]
         if altered:
             raise ArtifactError(f"{altered[0]} in {self._artifact.name} was altered while it was copied")
-        signature = replace(self._signature, index=index, fused={}, samples=None, files=hashes)
+        signature = replace(
+            self._signature, index=index, columns=columns, fused={}, samples=None, files=hashes
+        )
         signature.write(folder)
         record_samples(folder, signature, self._embedder.runtime)
         return change
@@ -144,8 +150,9 @@ class _Update:
         """Copy all that does not belong to the index, and give these files with their sha256."""
         signature = self._signature
         made = {*self._index.arrays(), _REPORT, signature.samples}
-        for stem in (self._index.ids, *signature.columns.values()):
-            made.update(StringTable.files(stem))
+        made.update(StringTable.files(self._index.ids))
+        for column in signature.columns.values():
+            made.update(column.files())
         fused = sorted(signature.fused.values())
         if fused:
             self._log(
@@ -166,7 +173,7 @@ class _Update:
         known = unchanged = unknown = 0
         self._log(f"embedding {len(ids):,} items with the {self._embedder.runtime} candidate tower")
         with (
-            IndexWriter(folder, self._index, self._signature.columns) as writer,
+            IndexWriter(folder, self._index, self._stems) as writer,
             tqdm(total=len(ids), unit=" items", disable=None if show_progress else True) as bar,
         ):
             for block in earlier.blocks(rest) if add else ():
@@ -189,6 +196,10 @@ class _Update:
             unknown=unknown,
             left_out=left_out,
         )
+
+    @property
+    def _stems(self) -> dict[str, str]:
+        return {name: column.text for name, column in self._signature.columns.items()}
 
     def _blocks(self) -> Iterator[tuple[IndexBlock, NDArray[np.uint64], int]]:
         """Give the file's items embedded, with their ids' hashes and how many ids the tower does not know."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from torchtowers.export.column_writer import write_filter
 from torchtowers.export.errors import ExportError
 from torchtowers.export.formats import FORMATS, export_module
 from torchtowers.export.index_writer import IndexBlock, IndexWriter
@@ -54,8 +55,8 @@ def write_retrieval(
             ("candidate", model.candidate_tower, dataset.items),
         ):
             export_module(name, tower, table.encoders, folder / towers[name][side], opset=opset)
-    columns = _column_stems(trained)
-    spec = _write_index(folder, trained, precision, columns)
+    stems = _column_stems(trained)
+    spec = _write_index(folder, trained, precision, stems)
     write_vocabularies(folder, dataset)
     known = write_lookup(folder, dataset.users, dataset) if lookup else {}
     return Signature(
@@ -64,7 +65,7 @@ def write_retrieval(
         candidate=tower_spec(dataset.items, dataset, {}),
         history=dataset.history,
         index=spec,
-        columns=columns,
+        columns={name: write_filter(folder, name, stem) for name, stem in stems.items()},
         towers=towers,
         onnx_opset=opset if "onnx" in formats else None,
         versions=installed_versions("numpy", "onnx", "onnxruntime", "torch", "torchtowers"),

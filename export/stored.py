@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from torchtowers.data.dataset import Dataset
 from torchtowers.data.features import EntityTable
+from torchtowers.export.column_writer import column_of
 from torchtowers.export.errors import VerificationError
 from torchtowers.handlers.index import ExactIndex
+from torchtowers.handlers.item_column import ItemColumn
 from torchtowers.handlers.query_encoder import QueryEncoder
 from torchtowers.handlers.request import Row
 from torchtowers.handlers.signature import Signature, TowerSpec
@@ -54,8 +56,30 @@ def check_stored(
         raise _differs("the candidates' embeddings")
     if index.rescoring is not None and not _is_near(Vectors(index.rescoring), embeddings, tolerance):
         raise _differs("the embeddings that the best candidates are scored by")
-    for name, stem in signature.columns.items():
-        _check_strings(f"column {name}", StringTable.load(folder, stem), dataset.item_table[name].to_list())
+    for name, spec in signature.columns.items():
+        column = ItemColumn.load(folder, spec, len(index))
+        _check_strings(f"column {name}", column.text, dataset.item_table[name].to_list())
+        if not _is_same(column, column_of(column.text)):
+            raise _differs(f"what column {name} is filtered by")
+
+
+def _is_same(stored: ItemColumn, made: ItemColumn) -> bool:
+    """Tell whether a column's values, in whatever arrays, are those of its text."""
+    arrays = [(stored.values, made.values), (stored.starts, made.starts)]
+    if stored.kind != made.kind or (stored.distinct is None) != (made.distinct is None):
+        return False
+    if stored.distinct is not None and made.distinct is not None:
+        own, other = stored.distinct, made.distinct
+        if len(own) != len(other) or any(own.raw(row) != other.raw(row) for row in range(len(own))):
+            return False
+    for array, expected in arrays:
+        if array is None or expected is None:
+            if array is not expected:
+                return False
+        # NaN stands for a missing number.
+        elif not np.array_equal(array, expected, equal_nan=array.dtype.kind == "f"):
+            return False
+    return True
 
 
 def _is_near(vectors: Vectors, embeddings: NDArray[np.float32], tolerance: float) -> bool:

@@ -7,8 +7,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from torchtowers.handlers.answer import encode_answer, encode_error
-from torchtowers.handlers.body import json_of
+from torchtowers.handlers.answer import Served, encode_answer, encode_error
+from torchtowers.handlers.body import check_size, dialect_of, is_open_inference_call, json_of, with_texts
 from torchtowers.handlers.dialect import Request
 from torchtowers.handlers.encoders import Encoder
 from torchtowers.handlers.errors import ArtifactError, InternalError, LimitError, RequestError
@@ -97,15 +97,13 @@ class BaseHandler:
         if model is None:
             raise ArtifactError("handle was called before initialize")
         answers: list[bytes | RequestError] = []
+        dialects: list[str] = []
         read: list[tuple[int, Request[Any]]] = []
         for position, item in enumerate(data):
-            try:
-                request = model.read(json_of(item, model.fields))
-            except RequestError as error:
-                answers.append(error)
-            except Exception:  # TorchServe would answer 503 to every request of the batch
-                _LOGGER.exception("a request could not be read")
-                answers.append(InternalError())
+            dialect, request = _read(model, item, context.get_all_request_header(position))
+            dialects.append(dialect)
+            if isinstance(request, RequestError):
+                answers.append(request)
             else:
                 answers.append(b"")
                 read.append((position, request))
@@ -113,24 +111,35 @@ class BaseHandler:
             encoded = iter(model.answers([row for _, request in read for row in request.rows]))
             for position, request in read:
                 own = islice(encoded, len(request.rows))
-                answers[position] = _together(model.limits.max_answer_bytes, request.dialect, own)
-        return [self._respond(context, position, answer) for position, answer in enumerate(answers)]
+                served = _served(context, position) if request.dialect == "open_inference" else None
+                answers[position] = _together(model.limits.max_answer_bytes, request, own, served)
+        return [
+            self._respond(context, position, answer, dialect)
+            for position, (answer, dialect) in enumerate(zip(answers, dialects, strict=True))
+        ]
 
     def _rehearse(self, bodies: Sequence[Any]) -> list[bytes]:
         return self.handle([{"body": body} for body in bodies], _Rehearsal())
 
-    def _respond(self, context: Any, position: int, answer: bytes | RequestError) -> bytes:
+    def _respond(self, context: Any, position: int, answer: bytes | RequestError, dialect: str) -> bytes:
         context.set_response_content_type(position, "application/json")
         if isinstance(answer, bytes):
             return answer
         context.set_response_status(
             code=answer.code, phrase=responses.get(answer.code, "Bad Request"), idx=position
         )
-        return encode_error(answer)
+        return encode_error(answer, dialect, _served(context, position))
 
 
 class _Rehearsal:
     """The context of a batch that nobody sent."""
+
+    model_name = ""
+    manifest: ClassVar[Mapping[str, Any]] = {}
+
+    def get_all_request_header(self, position: int) -> dict[str, Any]:
+        """Give none."""
+        return {}
 
     def set_response_content_type(self, position: int, value: str) -> None:
         """Pass it over."""
@@ -139,7 +148,38 @@ class _Rehearsal:
         """Pass it over: an error tells its code in its body, too."""
 
 
-def _together(most: int, dialect: str, rows: Iterable[bytes | RequestError]) -> bytes | RequestError:
+
+def _read(
+    model: ServedModel, item: Mapping[str, object], headers: Mapping[str, Any]
+) -> tuple[str, Request[Any] | RequestError]:
+    """Give a request, or why there is none, and its dialect."""
+    dialect = "plain"
+    try:
+        check_size(item, headers, model.limits.max_body_bytes)
+        body = json_of(item, model.fields)
+        dialect = dialect_of(body)
+        if dialect == "open_inference" and is_open_inference_call(headers):
+            body = with_texts(body)
+        return dialect, model.read(body)
+    except RequestError as error:
+        return dialect, error
+    except Exception:  # TorchServe would answer 503 to every request of the batch
+        _LOGGER.exception("a request could not be read")
+        return dialect, InternalError()
+
+
+def _served(context: Any, position: int) -> Served:
+    model = context.manifest.get("model", {})
+    return Served(
+        context.model_name or model.get("modelName", ""),
+        model.get("modelVersion", ""),
+        is_open_inference_call(context.get_all_request_header(position)),
+    )
+
+
+def _together(
+    most: int, request: Request[Any], rows: Iterable[bytes | RequestError], served: Served | None
+) -> bytes | RequestError:
     # TorchServe kills a worker whose answer is over max_response_size, and with it the whole batch.
     kept: list[bytes] = []
     size = 0
@@ -154,7 +194,7 @@ def _together(most: int, dialect: str, rows: Iterable[bytes | RequestError]) -> 
     if error is not None:
         return error
     if size <= most:
-        answer = encode_answer(dialect, kept)
+        answer = encode_answer(request, kept, served)
         if len(answer) <= most:
             return answer
         size = len(answer)

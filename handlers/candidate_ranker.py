@@ -119,7 +119,7 @@ class CandidateRanker:
             if isinstance(row, RequestError):
                 raise row
         answered = [row for row in rows if isinstance(row, bytes)]
-        answer: dict[str, Any] = json.loads(encode_answer(request.dialect, answered))
+        answer: dict[str, Any] = json.loads(encode_answer(request, answered))
         return answer
 
     def read(self, body: object) -> Request[EncodedQuery]:
@@ -129,7 +129,7 @@ class CandidateRanker:
             RequestError: The body is not what a dialect allows.
         """
         request = ranking_rows_of(body, self.limits, self.query.fields, self.item.fields, self._key)
-        return Request(request.dialect, tuple(map(self._encode, request.rows)))
+        return request.with_rows(tuple(map(self._encode, request.rows)))
 
     def answers(self, rows: Sequence[EncodedQuery]) -> Iterator[bytes | RequestError]:
         """Score a batch and give each row's answer as JSON, one after the other."""

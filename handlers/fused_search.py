@@ -8,12 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchtowers.handlers.errors import ArtifactError, shorten
+from torchtowers.handlers.filters import Filters
 from torchtowers.handlers.fused import Fused, blocks_of, fused_inputs, load_fused, longest_list, string_lists
 from torchtowers.handlers.loading import Served
 from torchtowers.handlers.query_encoder import EncodedRow, QueryEncoder
 from torchtowers.handlers.request import Row
 from torchtowers.handlers.strings import StringTable
 from torchtowers.handlers.tower_search import Found
+from torchtowers.handlers.vocabulary import token_of
 
 __all__ = ["FusedSearch"]
 
@@ -57,21 +59,45 @@ class FusedSearch:
         ids = StringTable.load(folder, served.index.ids)
         return cls(QueryEncoder(signature.query, None, signature.history), fused, ids)
 
-    def search(self, rows: Sequence[EncodedRow]) -> Iterator[Found]:
-        """Give each row's best items that are allowed."""
+    def rows_of(self, ids: Sequence[object]) -> NDArray[np.int64]:
+        """Give the rows of those ids that are candidates."""
+        rows = (self._rows.get(token_of(identifier)) for identifier in ids)
+        return np.fromiter((row for row in rows if row is not None), dtype=np.int64)
+
+    def search(self, rows: Sequence[EncodedRow], filters: Filters | None = None) -> Iterator[Found]:
+        """Give each row's best items that are allowed; the arguments are those of `TowerSearch.search`."""
+        filters = filters or Filters({}, len(self.ids), self.rows_of)
+        # The file knows of no restriction, and so it is asked for all candidates where there is one.
+        narrowed = [position for position, row in enumerate(rows) if row.row.restriction is not None]
+        found = dict(zip(narrowed, self._search([rows[at].row for at in narrowed], filters), strict=True))
+        plain = [row.row for row in rows if row.row.restriction is None]
+        others = self._search(plain, filters)
+        for position in range(len(rows)):
+            yield found[position] if position in found else next(others)
+
+    def _search(self, rows: Sequence[Row], filters: Filters) -> Iterator[Found]:
         most = max(1, _MAX_SCORES // max(1, len(self.ids)))
-        for block in blocks_of([longest_list(row.row) for row in rows], _MAX_STRINGS, most):
-            own = [row.row for row in rows[block]]
+        for block in blocks_of([longest_list(row) for row in rows], _MAX_STRINGS, most):
+            own = rows[block]
             for row, (items, scores) in zip(own, self.fused(self._inputs(own)), strict=True):
-                best = [self._rows[item] for item in items[: row.k]]
-                yield np.array(best, np.int64), scores[: row.k]
+                if row.restriction is None:
+                    best = np.array([self._rows[item] for item in items[: row.k]], np.int64)
+                    yield best, scores[: row.k]
+                    continue
+                best = np.array([self._rows[item] for item in items], np.int64)
+                allowed = filters.allowed(row)
+                if allowed is not None:
+                    kept = allowed[best]
+                    best, scores = best[kept], scores[kept]
+                yield filters.cut(row, best, scores)
 
     def _inputs(self, rows: Sequence[Row]) -> dict[str, NDArray[Any]]:
         inputs = fused_inputs(self.encoder, rows)
         inputs["exclude"] = string_lists([row.exclude for row in rows])
         if self.encoder.history is not None:
             inputs["exclude_history"] = np.array([row.exclude_history for row in rows])
-        inputs["k"] = np.array([max(row.k for row in rows)])
+        all_of_them = any(row.restriction is not None for row in rows)
+        inputs["k"] = np.array([len(self.ids) if all_of_them else max(row.k for row in rows)])
         return inputs
 
     def _try_fused(self) -> None:

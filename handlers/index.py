@@ -69,6 +69,7 @@ class ExactIndex:
         queries: NDArray[np.float32],
         ks: Sequence[int],
         excluded: Sequence[NDArray[np.int64]],
+        allowed: Sequence[NDArray[np.bool_] | None] = (),
     ) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """Give for each query its best rows and their scores, best first.
 
@@ -78,8 +79,12 @@ class ExactIndex:
             queries: float32 `[batch, dim]`.
             ks: How many each query wants.
             excluded: Rows that each query must not get.
+            allowed: Where given, which rows each query may get, `[candidates]`; None for all.
         """
         scores = self.vectors.scores(queries)
+        for position, mask in enumerate(allowed):
+            if mask is not None:
+                scores[position, ~mask] = -np.inf
         if self.rescoring is None:
             return [top_rows(scores[position], k, excluded[position]) for position, k in enumerate(ks)]
         return [

@@ -18,8 +18,13 @@ class Limits:
         max_k: The largest k; a k within it but above the catalogue gets the whole catalogue.
         max_rows: Rows of one request.
         max_exclude: Items that one row may exclude.
+        max_include: Items that one row may be kept to.
+        max_filter_columns: Item columns that one row may filter by.
+        max_filter_values: Values that one column may be filtered by.
+        max_diversity_columns: Item columns that one row may cap.
         max_candidates: Candidates of one row to be ranked.
         max_scores: Candidates of all rows of one request together.
+        max_body_bytes: Of one request's body; TorchServe's own limit is `max_request_size`.
         max_answer_bytes: Of one answer; TorchServe kills a worker whose answer is over `max_response_size`.
     """
 
@@ -27,8 +32,13 @@ class Limits:
     max_k: int = 10_000
     max_rows: int = 1_000
     max_exclude: int = 10_000
+    max_include: int = 10_000
+    max_filter_columns: int = 16
+    max_filter_values: int = 1_000
+    max_diversity_columns: int = 4
     max_candidates: int = 10_000
     max_scores: int = 100_000
+    max_body_bytes: int = 6_553_500
     max_answer_bytes: int = 6_000_000
 
     @classmethod

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torchtowers.handlers.dialect import Request, request_of
+from torchtowers.handlers.encoders import Encoder
 from torchtowers.handlers.errors import FieldError, LimitError, shorten
 from torchtowers.handlers.limits import Limits
 from torchtowers.handlers.vocabulary import token_of
@@ -50,14 +51,14 @@ class RankingRow:
 
 
 def ranking_rows_of(
-    body: object, limits: Limits, query: Collection[str], item: Collection[str], key: str
+    body: object, limits: Limits, query: Mapping[str, Encoder], item: Collection[str], key: str
 ) -> Request[RankingRow]:
     """Check a parsed body.
 
     Args:
         body: What came.
         limits: What is allowed.
-        query: Names of the features that a row has once.
+        query: The features that a row has once, the id first.
         item: Names of the features that a candidate may have.
         key: The one of them that is its id.
 
@@ -81,10 +82,12 @@ class _Reader:
     """Checks candidates and options against what is allowed and what the model has."""
 
     limits: Limits
-    names: Collection[str]
+    names: Mapping[str, Encoder]
     item: Collection[str]
     key: str
     options: tuple[str, ...] = OPTIONS
+    lists: frozenset[str] = frozenset({"candidates"})
+    objects: frozenset[str] = frozenset()
 
     def row(self, features: Mapping[str, object], options: Mapping[str, Any], place: str) -> RankingRow:
         """Make a row."""

@@ -5,11 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from torchtowers.handlers.answer import encode_answer, encode_row
 from torchtowers.handlers.dialect import Request
 from torchtowers.handlers.encoders import Encoder
-from torchtowers.handlers.errors import ArtifactError
+from torchtowers.handlers.filters import Filters
 from torchtowers.handlers.fused_search import FusedSearch
+from torchtowers.handlers.item_column import ItemColumn
 from torchtowers.handlers.limits import Limits
 from torchtowers.handlers.loading import find_served
 from torchtowers.handlers.query_encoder import EncodedRow, QueryEncoder
@@ -32,7 +36,10 @@ class Search(Protocol):
     def ids(self) -> StringTable:
         """The candidates' ids as JSON text."""
 
-    def search(self, rows: Sequence[EncodedRow]) -> Iterator[Found]:
+    def rows_of(self, ids: Sequence[object]) -> NDArray[np.int64]:
+        """Give the rows of those ids that are candidates."""
+
+    def search(self, rows: Sequence[EncodedRow], filters: Filters | None = None) -> Iterator[Found]:
         """Give each row's best items that are allowed."""
 
 
@@ -42,7 +49,7 @@ class Recommender:
     Args:
         signature: The artifact's signature.
         search: What finds items.
-        columns: Item columns by name, each value as JSON text, in the index's order.
+        columns: Item columns by name, in the index's order.
         limits: What a request may ask for.
     """
 
@@ -50,7 +57,7 @@ class Recommender:
         self,
         signature: Signature,
         search: Search,
-        columns: Mapping[str, StringTable],
+        columns: Mapping[str, ItemColumn],
         limits: Limits,
     ) -> None:
         self.signature = signature
@@ -58,6 +65,7 @@ class Recommender:
         self.encoder = search.encoder
         self.columns = columns
         self.limits = limits
+        self.filters = Filters(columns, len(search.ids), search.rows_of)
 
     @classmethod
     def load(
@@ -89,10 +97,8 @@ class Recommender:
         served = find_served(folder, signature, kind="retrieval", runtime=runtime)
         load = FusedSearch.load if served.signature.is_fused else TowerSearch.load
         search = load(folder, served, gpu_id=gpu_id, threads=threads)
-        columns = {name: StringTable.load(folder, stem) for name, stem in signature.columns.items()}
-        for name, column in columns.items():
-            if len(column.json_values(f"column {name}")) != len(search.ids):
-                raise ArtifactError(f"column {name} has {len(column)} values for {len(search.ids)} items")
+        items = len(search.ids)
+        columns = {name: ItemColumn.load(folder, spec, items) for name, spec in signature.columns.items()}
         return cls(signature, search, columns, limits or Limits())
 
     def recommend(self, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,7 +114,7 @@ class Recommender:
             RequestError: The body is not what a dialect allows.
         """
         request = self.read(body)
-        answer: dict[str, Any] = json.loads(encode_answer(request.dialect, self.answers(request.rows)))
+        answer: dict[str, Any] = json.loads(encode_answer(request, self.answers(request.rows)))
         return answer
 
     @property
@@ -124,10 +130,14 @@ class Recommender:
         """
         has_history = self.encoder.history is not None
         request = rows_of(body, self.limits, self.fields, self.columns, has_history=has_history)
-        return Request(request.dialect, tuple(map(self.encoder.encode, request.rows)))
+        return request.with_rows(tuple(map(self.encoder.encode, request.rows)))
+
+    def find(self, rows: Sequence[EncodedRow]) -> Iterator[Found]:
+        """Give each row's best items that are allowed, as rows of the index, and their scores."""
+        return self.search.search(rows, self.filters)
 
     def answers(self, rows: Sequence[EncodedRow]) -> Iterator[bytes]:
         """Search a batch and give each row's answer as JSON, one after the other."""
-        for row, (items, scores) in zip(rows, self.search.search(rows), strict=True):
+        for row, (items, scores) in zip(rows, self.find(rows), strict=True):
             columns = {name: self.columns[name] for name in row.row.fields}
             yield encode_row(items, scores, self.search.ids, columns)

@@ -1,19 +1,24 @@
 """The rows of a request to a retrieval model, and their options."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torchtowers.handlers.dialect import Request, request_of
-from torchtowers.handlers.errors import FieldError, LimitError
+from torchtowers.handlers.encoders import Encoder
+from torchtowers.handlers.errors import FieldError
+from torchtowers.handlers.item_column import ItemColumn
 from torchtowers.handlers.limits import Limits
-from torchtowers.handlers.vocabulary import token_of
+from torchtowers.handlers.restriction import RESTRICTIONS, Restriction, ids_of, restriction_of
 
 __all__ = ["OPTIONS", "RESERVED", "Row", "rows_of"]
 
-OPTIONS = ("k", "exclude", "exclude_history", "fields")
+OPTIONS = ("k", "exclude", "exclude_history", "fields", *RESTRICTIONS)
 # Also what another kind of model has for an option: a data set's features suit all kinds.
-RESERVED = (*OPTIONS, "candidates", "parameters", "instances")
+RESERVED = (*OPTIONS, "candidates", "parameters", "instances", "inputs", "outputs", "signature_name")
+
+_LISTS = frozenset({"exclude", "include", "fields"})
+_OBJECTS = frozenset({"filter", "diversity"})
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,7 @@ class Row:
         exclude: Ids that must not come back.
         exclude_history: Whether the items of the history must not come back either.
         fields: Item columns to return.
+        restriction: What else narrows the items; None for nothing.
         place: What stands before a field's name in an error, such as `instances[1].`.
     """
 
@@ -34,19 +40,25 @@ class Row:
     exclude: tuple[object, ...] = ()
     exclude_history: bool = False
     fields: tuple[str, ...] = ()
+    restriction: Restriction | None = None
     place: str = ""
 
 
 def rows_of(
-    body: object, limits: Limits, features: Collection[str], columns: Collection[str], *, has_history: bool
+    body: object,
+    limits: Limits,
+    features: Mapping[str, Encoder],
+    columns: Mapping[str, ItemColumn],
+    *,
+    has_history: bool,
 ) -> Request[Row]:
     """Check a parsed body.
 
     Args:
         body: What came.
         limits: What is allowed.
-        features: Names of the query features.
-        columns: Names of the item columns that can be asked for.
+        features: The query's, the id first.
+        columns: The items', which can be asked for and filtered by.
         has_history: Whether the model knows a history that can be excluded.
 
     Raises:
@@ -57,20 +69,33 @@ def rows_of(
     return request_of(body, limits.max_rows, _Reader(limits, features, columns, has_history))
 
 
-@dataclass(frozen=True)
 class _Reader:
     """Checks options against what is allowed and what the model has."""
 
-    limits: Limits
-    names: Collection[str]
-    columns: Collection[str]
-    has_history: bool
-    options: tuple[str, ...] = OPTIONS
+    options = OPTIONS
+    lists = _LISTS
+    objects = _OBJECTS
+
+    def __init__(
+        self,
+        limits: Limits,
+        names: Mapping[str, Encoder],
+        columns: Mapping[str, ItemColumn],
+        has_history: bool,
+    ) -> None:
+        self.limits = limits
+        self.names = names
+        self.columns = columns
+        self.has_history = has_history
 
     def row(self, features: Mapping[str, object], options: Mapping[str, Any], place: str) -> Row:
         """Make a row."""
         k = min(self.limits.default_k, self.limits.max_k)
-        return Row(features, **{"k": k, **options}, place=place)
+        if not options:
+            return Row(features, k, place=place)
+        own = {"k": k, **options}
+        narrowed = {name: own.pop(name) for name in RESTRICTIONS if name in own}
+        return Row(features, **own, restriction=Restriction(**narrowed) if narrowed else None, place=place)
 
     def option(self, name: str, value: object, field: str) -> object:
         """Check an option's value."""
@@ -78,28 +103,19 @@ class _Reader:
             case "k":
                 return _k(value, field, self.limits.max_k)
             case "exclude":
-                return _exclude(value, field, self.limits.max_exclude)
+                return ids_of(value, field, self.limits.max_exclude)
             case "exclude_history":
                 return _exclude_history(value, field, self.has_history)
-            case _:
+            case "fields":
                 return _fields(value, field, self.columns)
+            case _:
+                return restriction_of(name, value, field, self.limits, self.columns)
 
 
 def _k(value: object, field: str, most: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
         raise FieldError(field, value, f"an integer from 1 to {most}")
     return value
-
-
-def _exclude(value: object, field: str, most: int) -> tuple[object, ...]:
-    if not isinstance(value, list):
-        raise FieldError(field, value, "a list of item ids")
-    if len(value) > most:
-        raise LimitError(f"{field}: at most {most} items, got {len(value)}", field=field)
-    for position, element in enumerate(value):
-        if token_of(element) is None:
-            raise FieldError(f"{field}[{position}]", element, "a string or an integer")
-    return tuple(value)
 
 
 def _exclude_history(value: object, field: str, has_history: bool) -> bool:
@@ -110,7 +126,7 @@ def _exclude_history(value: object, field: str, has_history: bool) -> bool:
     return value
 
 
-def _fields(value: object, field: str, columns: Collection[str]) -> tuple[str, ...]:
+def _fields(value: object, field: str, columns: Mapping[str, ItemColumn]) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise FieldError(field, value, "a list of item columns")
     for position, name in enumerate(value):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from torchtowers.handlers.column_spec import ColumnSpec
 from torchtowers.handlers.errors import ArtifactError, SignatureError, shorten
 from torchtowers.handlers.index_spec import IndexSpec
 from torchtowers.handlers.json_reader import JsonReader, inside
@@ -51,7 +52,7 @@ class Signature:
             in an archive that holds no candidate tower.
         history: The query feature that lists items which the user already knows, if there is one.
         index: The candidates of a retrieval model.
-        columns: Item columns that can be asked for, each with the stem of its files.
+        columns: Item columns that can be asked for and filtered by.
         towers: By runtime, then `query`, `candidate` or `ranker`: the file.
         onnx_opset: The opset of the ONNX files, if there are any.
         versions: Of Python and of the libraries that made the artifact.
@@ -66,7 +67,7 @@ class Signature:
     candidate: TowerSpec | None
     history: str | None
     index: IndexSpec | None
-    columns: Mapping[str, str]
+    columns: Mapping[str, ColumnSpec]
     towers: Mapping[str, Mapping[str, str]]
     onnx_opset: int | None
     versions: Mapping[str, str]
@@ -159,16 +160,15 @@ class Signature:
         # Weights of a large ONNX file, which are beside it.
         names.update(self.files.keys() & {name + SIDE for name in names})
         names.update(filter(None, (self.samples,)))
-        stems = list(self.columns.values())
+        for column in self.columns.values():
+            names.update(column.files())
         if self.index is not None:
-            stems.append(self.index.ids)
+            names.update(StringTable.files(self.index.ids))
         if not self.is_fused:
             if self.index is not None:
                 names.update(self.index.arrays())
             for tower in filter(None, (self.query, self.candidate)):
                 names.update(tower.files())
-        for stem in stems:
-            names.update(StringTable.files(stem))
         return frozenset(names)
 
     def write(self, folder: Path) -> None:
@@ -188,7 +188,7 @@ class Signature:
                 {"name": "scores", "dtype": "float32", "shape": ["k"]},
             ],
             "index": None if self.index is None else vars(self.index),
-            "columns": dict(self.columns),
+            "columns": {name: column.to_json() for name, column in self.columns.items()},
             "towers": {runtime: dict(files) for runtime, files in self.towers.items()},
             "fused": dict(self.fused),
             "weights": self.weights,
@@ -242,7 +242,10 @@ class Signature:
             candidate=None if candidate is None else tower_from_json(reader.child("candidate")),
             history=reader.optional("history", str),
             index=IndexSpec.from_json(reader.child("index")) if kind == "retrieval" else None,
-            columns=reader.child("columns").paths(),
+            columns={
+                name: ColumnSpec.from_json(column)
+                for name, column in reader.child("columns").children().items()
+            },
             towers={
                 name: _files_of(files, SERVED[kind])
                 for name, files in reader.child("towers").children().items()

@@ -1,7 +1,7 @@
 """Many strings in two memory-mapped files, so that the workers of a host share one copy."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -31,10 +31,11 @@ class StringTable:
     @classmethod
     def of(cls, strings: Iterable[str]) -> "StringTable":
         """Pack strings."""
-        return cls._of_raw([string.encode() for string in strings])
+        return cls.of_bytes([string.encode() for string in strings])
 
     @classmethod
-    def _of_raw(cls, encoded: list[bytes]) -> "StringTable":
+    def of_bytes(cls, encoded: Sequence[bytes]) -> "StringTable":
+        """Pack strings that are UTF-8 already."""
         offsets = np.zeros(len(encoded) + 1, dtype=np.int64)
         np.cumsum([len(string) for string in encoded], out=offsets[1:])
         return cls(np.frombuffer(b"".join(encoded), dtype=np.uint8), offsets)
@@ -51,7 +52,7 @@ class StringTable:
 
     def take(self, rows: Iterable[int]) -> "StringTable":
         """Give some rows as a table of their own."""
-        return self._of_raw([self.raw(row) for row in rows])
+        return self.of_bytes([self.raw(row) for row in rows])
 
     def json_values(self, place: str) -> list[Any]:
         """Parse every string as the JSON value that it has to be.

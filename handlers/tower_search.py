@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchtowers.handlers.errors import ArtifactError, shorten
+from torchtowers.handlers.filters import Filters
 from torchtowers.handlers.index import ExactIndex
 from torchtowers.handlers.loading import Served
 from torchtowers.handlers.query_encoder import EncodedRow, QueryEncoder
@@ -23,6 +24,8 @@ Found = tuple[NDArray[np.int64], NDArray[np.float32]]
 # What one block of a batch's rows may take: 256 MB of scores, and tower inputs of a moderate size.
 _MAX_SCORES = 1 << 26
 _MAX_ROWS = 1024
+# As many times k are ranked at first where at most n of one value come back, and again until that is enough.
+_MORE = 8
 
 
 class TowerSearch:
@@ -70,15 +73,48 @@ class TowerSearch:
         """The candidates' ids as JSON text."""
         return self.index.ids
 
-    def search(self, rows: Sequence[EncodedRow]) -> Iterator[Found]:
-        """Give each row's best items that are allowed."""
+    def rows_of(self, ids: Sequence[object]) -> NDArray[np.int64]:
+        """Give the rows of those ids that are candidates."""
+        return self.index.rows_of(ids)
+
+    def search(self, rows: Sequence[EncodedRow], filters: Filters | None = None) -> Iterator[Found]:
+        """Give each row's best items that are allowed.
+
+        Args:
+            rows: The queries.
+            filters: Of the items' columns; needed where a row is restricted by one.
+        """
+        filters = filters or Filters({}, len(self.index), self.rows_of)
         # In blocks, so that the largest batch that the limits allow still fits into the worker's memory.
         step = max(1, min(_MAX_ROWS, _MAX_SCORES // max(1, len(self.index))))
         for begin in range(0, len(rows), step):
             block = rows[begin : begin + step]
             queries = self.tower(self.encoder.stack(block))
             excluded = [self.excluded(row) for row in block]
-            yield from self.index.search(queries, [row.row.k for row in block], excluded)
+            if all(row.row.restriction is None for row in block):
+                yield from self.index.search(queries, [row.row.k for row in block], excluded)
+            else:
+                yield from self._narrowed([row.row for row in block], queries, excluded, filters)
+
+    def _narrowed(
+        self,
+        rows: Sequence[Row],
+        queries: NDArray[np.float32],
+        excluded: Sequence[NDArray[np.int64]],
+        filters: Filters,
+    ) -> Iterator[Found]:
+        allowed = [filters.allowed(row) for row in rows]
+        counts = [row.k * _MORE if row.restriction and row.restriction.diversity else row.k for row in rows]
+        found = self.index.search(queries, counts, excluded, allowed)
+        for place, (row, count, (items, scores)) in enumerate(zip(rows, counts, found, strict=True)):
+            own = slice(place, place + 1)
+            cut = filters.cut(row, items, scores)
+            # What diversity leaves out is replaced by what is further down, as far as there is anything.
+            while count > row.k and len(cut[0]) < row.k and len(items) == count < len(self.index):
+                count *= _MORE
+                ((items, scores),) = self.index.search(queries[own], [count], excluded[own], allowed[own])
+                cut = filters.cut(row, items, scores)
+            yield cut
 
     def excluded(self, row: EncodedRow) -> NDArray[np.int64]:
         """Give the index's rows that a query must not get."""

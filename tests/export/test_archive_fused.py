@@ -134,10 +134,13 @@ def store(
     return store
 
 
+COLUMNS = {f"{folder}/{name}" for folder in ("columns", "filters") for name in ("genres", "title", "year")}
+
+
 @pytest.mark.parametrize("runtime", FILES)
 @pytest.mark.parametrize(
     ("kind", "beside"),
-    [("retrieval", {"columns/genres", "columns/title", "columns/year", "index/ids"}), ("ranking", set())],
+    [("retrieval", {*COLUMNS, "index/ids"}), ("ranking", set())],
 )
 def test_it_holds_the_fused_file_and_nothing_that_is_inside_of_it(
     store: Path, fused_artifact: Path, runtime: str, kind: str, beside: set[str]

@@ -65,7 +65,7 @@ def index_of(folder: Path) -> dict[str, Any]:
     index = tower_search(folder).index
     served = Recommender.load(folder, runtime="onnx")
     names = index.ids.json_values("ids")
-    columns = {name: table.json_values(name) for name, table in served.columns.items()}
+    columns = {name: column.text.json_values(name) for name, column in served.columns.items()}
     return {
         name: (index.vectors.values[row], {column: values[row] for column, values in columns.items()})
         for row, name in enumerate(names)
@@ -133,6 +133,10 @@ def test_all_but_the_index_is_the_same_to_the_byte_and_signed(
         "index/ids.offsets.npy",
         *(f"columns/{name}.bytes.npy" for name in ("title", "year", "genres")),
         *(f"columns/{name}.offsets.npy" for name in ("title", "year", "genres")),
+        *(f"filters/{name}.distinct.bytes.npy" for name in ("title",)),
+        *(f"filters/{name}.distinct.offsets.npy" for name in ("title",)),
+        *("filters/title.codes.npy", "filters/year.numbers.npy"),
+        *("filters/genres.codes.npy", "filters/genres.starts.npy"),
     }
     one, two = Signature.read(artifact), Signature.read(tmp_path / "new")
     two.verify_files(tmp_path / "new")
@@ -398,7 +402,7 @@ def test_a_file_that_is_damaged_later_on_is_refused(artifact: Path, items: Path,
 def test_a_column_that_json_cannot_hold_is_refused(artifact: Path, tmp_path: Path) -> None:
     signature = Signature.read(artifact)
     copy = Path(shutil.copytree(artifact, tmp_path / "copy"))
-    replace(signature, columns={"made": "columns/title"}).write(copy)
+    replace(signature, columns={"made": signature.columns["title"]}).write(copy)
     table = today().with_columns(made=pl.date(2020, 1, 1))
     with pytest.raises(ExportError, match=r"data\.columns: made: an answer is JSON, which can't hold it"):
         export_index(copy, written(table, tmp_path / "items.parquet"), tmp_path / "new")

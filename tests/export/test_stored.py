@@ -52,7 +52,7 @@ def missing_from_a_long_history(folder: Path) -> None:
 
 
 def swapped_titles(folder: Path) -> None:
-    swap_strings(folder, Signature.read(folder).columns["title"])
+    swap_strings(folder, Signature.read(folder).columns["title"].text)
 
 
 def changed_embedding(folder: Path) -> None:

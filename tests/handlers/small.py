@@ -16,7 +16,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from torchtowers.export.column_writer import column_of
 from torchtowers.export.index_writer import IndexBlock, IndexWriter
+from torchtowers.handlers.column_spec import ColumnSpec
 from torchtowers.handlers.encoders import BucketEncoder, Encoder, TokenEncoder, TokenListEncoder, Vocabulary
 from torchtowers.handlers.index import ExactIndex
 from torchtowers.handlers.index_spec import IndexSpec
@@ -31,6 +33,8 @@ from torchtowers.handlers.vectors import Vectors
 
 ITEMS = ("10", "11", "12", "13")
 EMBEDDINGS = np.array([[1, 0], [0, 1], [1, 1], [2, 0]], dtype=np.float32)
+YEARS = (1979, 1998, None, 1982)
+GENRES: tuple[list[str], ...] = (["Horror", "Sci-Fi"], ["Drama"], [], ["Horror"])
 TITLES = ("Alien", "Misérables", None, 'The "Thing"')
 
 
@@ -58,6 +62,12 @@ def write_index(folder: Path, spec: IndexSpec, embeddings: NDArray[np.float32], 
 def all_of(table: StringTable) -> list[str]:
     """Give a table's strings."""
     return [table[row] for row in range(len(table))]
+
+
+COLUMNS = {
+    name: column_of(json_texts(values))
+    for name, values in (("title", TITLES), ("year", YEARS), ("genres", GENRES))
+}
 
 
 def query_spec(*, lookup: bool = True) -> TowerSpec:
@@ -111,7 +121,7 @@ def small_signature(*, lookup: bool = True, history: str | None = "history") -> 
         candidate=None,
         history=history,
         index=IndexSpec(4, 2, "dot", True, "index/embeddings.npy", "index/ids"),
-        columns={"title": "columns/title"},
+        columns={"title": ColumnSpec("columns/title", "filters/title", "text", is_list=False)},
         towers={"onnx": {"query": "query.onnx"}},
         onnx_opset=18,
         versions={"python": "3.11"},
@@ -133,7 +143,7 @@ def small_recommender(
     return Recommender(
         small_signature(lookup=lookup, history=history),
         small_search(folder, lookup=lookup, history=history),
-        {"title": json_texts(TITLES)},
+        COLUMNS,
         limits or Limits(),
     )
 

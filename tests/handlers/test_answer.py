@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tests.handlers.small import examples, json_texts, strict_json
 from torchtowers.handlers.answer import encode_answer, encode_error, encode_row
+from torchtowers.handlers.dialect import Request
 from torchtowers.handlers.errors import FieldError
 
 IDS = json_texts(["10", 'a"b', "été"])
@@ -47,10 +48,10 @@ def test_a_score_comes_back_exactly(score: float) -> None:
 
 
 def test_dialects() -> None:
-    assert encode_answer("plain", [b'{"items": []}']) == b'{"items": []}'
-    assert encode_answer("instances", [b"{}", b"{}"]) == b'{"predictions": [{}, {}]}'
+    assert encode_answer(Request("plain", ()), [b'{"items": []}']) == b'{"items": []}'
+    assert encode_answer(Request("instances", ()), [b"{}", b"{}"]) == b'{"predictions": [{}, {}]}'
     with pytest.raises(ValueError, match="too many values"):
-        encode_answer("plain", [b"{}", b"{}"])
+        encode_answer(Request("plain", ()), [b"{}", b"{}"])
 
 
 def test_an_error_is_ascii_json() -> None:

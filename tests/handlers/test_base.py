@@ -152,7 +152,8 @@ def check_batch(worker: Worker, items: Sequence[Mapping[str, object]]) -> list[i
             assert 400 <= status < 500
             assert answer == alone
             assert answer["code"] == status
-            assert answer.keys() - {"field"} == {"code", "type", "message"}
+            assert answer.keys() - {"field", "error"} == {"code", "type", "message"}
+            assert answer.get("error") in (None, answer["message"])
             assert answer["message"].isprintable()
             assert len(answer["message"]) < 500
     return [status for status, _ in together]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.handlers.small import examples, json_values, texts
+from tests.handlers.small import examples, json_values, small_encoders, texts
 from torchtowers.handlers.dialect import Request
 from torchtowers.handlers.errors import FieldError, LimitError, RequestError
 from torchtowers.handlers.limits import Limits
@@ -14,7 +14,7 @@ from torchtowers.handlers.ranking_request import OPTIONS, Candidate, RankingRow,
 from torchtowers.handlers.request import RESERVED
 
 LIMITS = Limits(max_rows=3, max_candidates=4, max_scores=6)
-QUERY = ("user_id", "age")
+QUERY = {name: small_encoders()[name] for name in ("user_id", "age")}
 ITEM = ("item_id", "year")
 
 

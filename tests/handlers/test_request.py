@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.handlers.small import COLUMNS as SMALL_COLUMNS
 from tests.handlers.small import examples, json_values, small_encoders, texts
 from torchtowers.handlers.body import json_of
 from torchtowers.handlers.dialect import Request
@@ -17,7 +18,7 @@ from torchtowers.handlers.request import OPTIONS, RESERVED, Row, rows_of
 
 LIMITS = Limits(default_k=3, max_k=20, max_rows=4, max_exclude=3)
 FEATURES = small_encoders()
-COLUMNS = ("title", "year")
+COLUMNS = {name: SMALL_COLUMNS[name] for name in ("title", "year")}
 
 
 def read(body: object) -> Request[Row]:
@@ -152,7 +153,7 @@ def test_names_field_value_and_what_was_expected(body: object, field: str, messa
 
 def test_refuses_a_column_where_there_is_none() -> None:
     with pytest.raises(FieldError, match="expected one of no columns, got title"):
-        rows_of({"fields": ["title"]}, LIMITS, FEATURES, (), has_history=True)
+        rows_of({"fields": ["title"]}, LIMITS, FEATURES, {}, has_history=True)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +171,7 @@ def test_refuses_to_exclude_a_history_that_the_model_does_not_have(body: object,
     assert caught.value.field == field
     assert str(caught.value) == f"{field}: expected false, as this model has no history, got True"
     assert (
-        not rows_of({"exclude_history": False}, LIMITS, FEATURES, (), has_history=False)
+        not rows_of({"exclude_history": False}, LIMITS, FEATURES, {}, has_history=False)
         .rows[0]
         .exclude_history
     )
