@@ -1,13 +1,17 @@
 """model-config.yaml: how TorchServe runs an archive."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import yaml
 
 from torchtowers.export.errors import ExportError
+from torchtowers.handlers.limits import Limits
 
 __all__ = ["ServingConfig"]
+
+# What the handlers know of, but for the k of a row that does not say.
+_LIMITS = tuple(limit.name for limit in fields(Limits) if limit.name != "default_k")
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,15 @@ class ServingConfig:
         threads: Of one operation of the model in one worker.
         max_k: The largest k that a request may ask for.
         max_rows: Rows that one request may have.
+        max_exclude: Items that one row may exclude.
+        max_include: Items that one row may be kept to.
+        max_filter_columns: Item columns that one row may filter by.
+        max_filter_values: Values that one column may be filtered by.
+        max_diversity_columns: Item columns that one row may cap.
         max_candidates: Candidates that one row may have ranked.
         max_scores: Candidates of all rows of one request together.
+        max_body_bytes: Of one request's body; the server's own limit is `max_request_size`.
+        max_answer_bytes: Of one answer; has to stay below the server's `max_response_size`.
     """
 
     workers: int = 1
@@ -44,8 +55,15 @@ class ServingConfig:
     threads: int = 1
     max_k: int = 10_000
     max_rows: int = 1_000
+    max_exclude: int = 10_000
+    max_include: int = 10_000
+    max_filter_columns: int = 16
+    max_filter_values: int = 1_000
+    max_diversity_columns: int = 4
     max_candidates: int = 10_000
     max_scores: int = 100_000
+    max_body_bytes: int = 6_553_500
+    max_answer_bytes: int = 6_000_000
 
     def __post_init__(self) -> None:
         """Refuse what TorchServe would only warn of or ignore.
@@ -62,10 +80,7 @@ class ServingConfig:
             ("job_queue_size", 1),
             ("client_timeout", 0),
             ("threads", 1),
-            ("max_k", 1),
-            ("max_rows", 1),
-            ("max_candidates", 1),
-            ("max_scores", 1),
+            *((name, 1) for name in _LIMITS),
         ):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -93,10 +108,7 @@ class ServingConfig:
             **({"deviceIds": list(self.device_ids)} if self.device_ids else {}),
             "torchtowers": {
                 "threads": self.threads,
-                "max_k": self.max_k,
-                "max_rows": self.max_rows,
-                "max_candidates": self.max_candidates,
-                "max_scores": self.max_scores,
+                **{name: getattr(self, name) for name in _LIMITS},
             },
         }
         return yaml.safe_dump(content, sort_keys=False)

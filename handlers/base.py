@@ -148,7 +148,6 @@ class _Rehearsal:
         """Pass it over: an error tells its code in its body, too."""
 
 
-
 def _read(
     model: ServedModel, item: Mapping[str, object], headers: Mapping[str, Any]
 ) -> tuple[str, Request[Any] | RequestError]:

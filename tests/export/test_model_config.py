@@ -26,13 +26,8 @@ def test_every_key_is_one_that_torchserve_knows_or_the_handlers_own() -> None:
 def test_values_are_written_as_the_types_that_torchserve_takes() -> None:
     config = ServingConfig(workers=3, batch_size=8, max_batch_delay=2, device="gpu", max_k=50, threads=2)
     content = yaml.safe_load(config.to_yaml())
-    assert content.pop("torchtowers") == {
-        "threads": 2,
-        "max_k": 50,
-        "max_rows": 1000,
-        "max_candidates": 10_000,
-        "max_scores": 100_000,
-    }
+    limits = {name: value for name, value in vars(Limits(max_k=50)).items() if name != "default_k"}
+    assert content.pop("torchtowers") == {"threads": 2, **limits}
     assert content == {
         "minWorkers": 3,
         "maxWorkers": 3,
@@ -48,7 +43,8 @@ def test_values_are_written_as_the_types_that_torchserve_takes() -> None:
 
 
 def test_handlers_read_their_limits_from_it() -> None:
-    given: dict[str, Any] = {"max_k": 7, "max_rows": 5, "max_candidates": 3, "max_scores": 4}
+    names = [field.name for field in dataclasses.fields(Limits) if field.name != "default_k"]
+    given: dict[str, Any] = {name: number for number, name in enumerate(names, 3)}
     settings = yaml.safe_load(ServingConfig(**given).to_yaml())["torchtowers"]
     assert Limits.from_config(settings) == Limits(**given)
 
