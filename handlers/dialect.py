@@ -163,7 +163,10 @@ def _rows_of_columns(
             own[name] = values
     for position in range(count):
         place = f"rows[{position}]." if count > 1 else ""
-        given = {column.name: column.values[position] for column in features}
+        # One that is null is one that is left out: a column has no other way to leave out a row's.
+        given = {
+            column.name: column.values[position] for column in features if column.values[position] is not None
+        }
         options = dict(shared)
         for name, values in own.items():
             if values[position] is not None:

@@ -1,5 +1,6 @@
 """The handler under TorchServe's own context: what becomes of a batch, and that its requests are apart."""
 
+import base64
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -40,9 +41,11 @@ class Worker:
         self.handler.initialize(self.context)
         return self
 
-    def ask(self, *items: Mapping[str, object]) -> list[tuple[int, Any]]:
+    def ask(
+        self, *items: Mapping[str, object], headers: Mapping[str, object] | None = None
+    ) -> list[tuple[int, Any]]:
         """Give each item's status and parsed answer."""
-        self.context.request_processor = [RequestProcessor({}) for _ in items]
+        self.context.request_processor = [RequestProcessor(dict(headers or {})) for _ in items]
         answers = self.handler.handle(items, self.context)
         assert isinstance(answers, list)
         assert len(answers) == len(items)
@@ -95,6 +98,10 @@ GOOD: list[dict[str, object]] = [
     {"body": {"user_id": "\ud800", "age": 10**400, "gender": "x" * 10_000}},
     {"body": {"user_id": "u3", "exclude": [str(100 + item) for item in range(60)]}},
     {"body": '{"user_id": "u1", "user_id": "u2"}'},
+    {"body": {"signature_name": "serving_default", "inputs": {"user_id": ["u1", "u2"], "age": [30, None]}}},
+    {"body": {"inputs": [{"name": "user_id", "shape": [1], "datatype": "BYTES", "data": ["u1"]}]}},
+    {"body": {"user_id": "u3", "filter": {"genres": ["Drama"], "year": {"min": 1980}}, "min_score": -1}},
+    {"body": {"user_id": "u3", "include": ["100", 7], "diversity": {"genres": 1, "year": 1}}},
 ]
 BAD: list[dict[str, object]] = [
     {"body": {"user_id": nested(900)}},  # as deep as Python's parser takes it
@@ -117,6 +124,16 @@ BAD: list[dict[str, object]] = [
     {"body": {"user_id": "u1", "usr": 1}},
     {"body": {"user_id": "u1", "fields": ["plot"]}},
     {"body": {"instances": []}},
+    {"body": {"inputs": []}},
+    {"body": {"inputs": {}}},
+    {"body": {"inputs": None}},
+    {"body": {"inputs": [{"name": "user_id", "shape": [2], "datatype": "BYTES", "data": ["u1"]}]}},
+    {"body": {"inputs": {"user_id": ["u1", "u2"], "age": [1]}}},
+    {"body": {"user_id": "u1", "filter": {"plot": "x"}}},
+    {"body": {"user_id": "u1", "filter": {"year": "x" * 100_000}}},
+    {"body": {"user_id": "u1", "min_score": [1]}},
+    {"body": {"user_id": "u1", "include": {"a": 1}}},
+    {"body": {"user_id": "u1", "diversity": {"genres": True}}},
     {"body": {"instances": [{"user_id": "u1"}, {"user_id": "u2", "age": "x" * 100_000}]}},
     {"user_id": b"\xff"},
     {'{"user_id": "a': bytearray(b'b"}')},  # JSON sent as a form
@@ -125,6 +142,8 @@ BAD: list[dict[str, object]] = [
 
 def same_answer(one: Any, other: Any) -> bool:
     """Tell whether two answers are equal but for the last digits, which depend on the batch's size."""
+    if isinstance(one, dict) and "outputs" in one:
+        return one.keys() == other.keys() and same_outputs(one["outputs"], other["outputs"])
     if isinstance(one, dict) and "predictions" in one:
         rows, others = one["predictions"], other["predictions"]
         return len(rows) == len(others) and all(map(same_answer, rows, others))
@@ -138,6 +157,14 @@ def same_answer(one: Any, other: Any) -> bool:
         abs(scores.get(item, least) - score) < 1e-5
         for item, score in zip(one["items"], one["scores"], strict=True)
     )
+
+
+def same_outputs(one: Any, other: Any) -> bool:
+    if isinstance(one, list):  # of Open Inference
+        assert all(len(output["data"]) == np.prod(output["shape"]) for output in one)
+        one, other = ({output["name"]: output["data"] for output in outputs} for outputs in (one, other))
+    ours, theirs = (np.hstack([np.ravel(row) for row in outputs["scores"]]) for outputs in (one, other))
+    return one.keys() == other.keys() and np.allclose(ours, theirs, atol=1e-5)
 
 
 def check_batch(worker: Worker, items: Sequence[Mapping[str, object]]) -> list[int]:
@@ -178,6 +205,7 @@ def test_answers_what_was_asked(worker: Worker) -> None:
         _,
         (_, nothing),
         (_, last),
+        *_,
     ) = worker.ask(*GOOD)
     assert len(first["items"]) == 5
     assert second["fields"].keys() == {"title", "year", "genres"}
@@ -347,6 +375,7 @@ def test_errors_of_rows_name_their_place(small: Worker) -> None:
         "code": 400,
         "type": "bad_field",
         "message": "instances[1].age: expected a finite number, got old",
+        "error": "instances[1].age: expected a finite number, got old",
         "field": "instances[1].age",
     }
 
@@ -437,3 +466,95 @@ def test_is_not_ready_where_a_recorded_request_is_answered_otherwise(archives: P
     with pytest.raises(ArtifactError, match=r"the recorded request .* is not answered as at export"):
         check_samples(handler._rehearse, read_samples(folder / "samples.json"), 1e-4)
     check_samples(handler._rehearse, read_samples(folder / "samples.json"), 0.02)
+
+
+# ---- calls of Open Inference's gRPC, as TorchServe hands them over ----
+
+CALL = {"body": {"content-type": "application/json"}}
+
+
+def call_of(*inputs: dict[str, Any]) -> dict[str, object]:
+    """Give the body that TorchServe makes of a call: `id` is there, and BYTES are base64."""
+    encoded = []
+    for tensor in inputs:
+        data = tensor["data"]
+        if tensor["datatype"] == "BYTES":
+            data = [base64.b64encode(value.encode()).decode() for value in data]
+        encoded.append({**tensor, "data": data})
+    return {"body": {"id": "", "model_name": "tiny", "inputs": encoded}}
+
+
+USER = {"name": "user_id", "shape": [1], "datatype": "BYTES", "data": ["u1"]}
+
+
+def test_a_call_gets_what_the_same_tensors_get_over_rest(small: Worker) -> None:
+    ((status, answer),) = small.ask(call_of(USER), headers=CALL)
+    assert status == 200
+    assert (answer["id"], answer["model_name"], answer["model_version"]) == ("", "tiny", "")
+    ((_, over_rest),) = small.ask({"body": {"inputs": [USER]}})
+    assert answer["outputs"] == over_rest["outputs"]
+    assert answer["outputs"][0]["data"] == ["12", "13", "10", "11"]
+    # The same JSON with a header came over REST, and its texts are texts.
+    ((_, as_text),) = small.ask(call_of(USER), headers={**CALL, "Host": "localhost"})
+    assert as_text["outputs"][0]["data"] == ["10", "11", "12", "13"]
+
+
+@examples(100)
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "name": st.sampled_from(["user_id", "age", "k", "filter", "history", "x"]) | json_values,
+                "shape": st.lists(st.integers(0, 3), max_size=3) | json_values,
+                "datatype": st.sampled_from(["BYTES", "INT64", "FP32", "BOOL"]) | json_values,
+                "data": st.lists(st.sampled_from(["dTE=", "!", 1, 2.5, True]), max_size=3) | json_values,
+            },
+        )
+        | json_values,
+        max_size=3,
+    )
+)
+def test_a_call_always_gets_a_message(worker: Worker, inputs: list[Any]) -> None:
+    """TorchServe's worker dies of an answer without id, model or outputs."""
+    body = {"id": "", "model_name": "tiny", "inputs": inputs}
+    ((status, answer), (good, _)) = worker.ask({"body": body}, call_of(USER), headers=CALL)
+    assert good == 200
+    assert 200 <= status < 500
+    assert all(isinstance(answer[name], str) for name in ("id", "model_name", "model_version"))
+    for output in answer["outputs"]:
+        assert output.keys() == {"name", "datatype", "shape", "data"}
+    if status != 200:
+        (output,) = answer["outputs"]
+        assert (output["name"], output["data"][0]["code"]) == ("error", status)
+
+
+def test_a_text_that_is_not_utf_8_is_refused(small: Worker) -> None:
+    body = call_of(USER)
+    body["body"]["inputs"][0]["data"] = ["/w=="]  # type: ignore[index]
+    ((status, answer),) = small.ask(body, headers=CALL)
+    assert status == 400
+    assert answer["outputs"][0]["data"][0]["message"] == (
+        "inputs[0].data[0]: expected UTF-8 in BYTES, got /w=="
+    )
+
+
+@pytest.mark.parametrize(
+    ("item", "headers"),
+    [
+        ({"body": {"user_id": "u1"}}, {"Content-Length": "101"}),
+        ({"body": {"user_id": "u1"}}, {"content-length": "101"}),
+        ({"body": b'{"user_id": "u1"}' + b" " * 90}, {}),
+        ({"body": bytearray(b'{"user_id": "u1"}' + b" " * 90)}, {"Content-Length": "nonsense"}),
+    ],
+)
+def test_a_body_over_the_limit_is_refused(
+    tmp_path: Path, item: dict[str, object], headers: dict[str, object]
+) -> None:
+    made = Worker(tmp_path)
+    made.handler.model = small_recommender(tmp_path, limits=Limits(max_body_bytes=100))
+    ((status, answer),) = made.ask(item, headers=headers)
+    assert (status, answer["type"]) == (413, "limit_exceeded")
+    assert "at most 100 are allowed" in answer["message"]
+    ((status, _),) = made.ask({"body": {"user_id": "u1"}}, headers={"Content-Length": "100"})
+    assert status == 200

@@ -14,8 +14,8 @@ from torchtowers.export.column_writer import column_of, write_filter
 from torchtowers.handlers.errors import ArtifactError, FieldError, LimitError, RequestError
 from torchtowers.handlers.item_column import ItemColumn
 
-GENRES = [["Drama"], [], None, ["Comedy", "Drama"], ["Été"]]
-YEARS = [1999, None, 2001.5, -3, 1999]
+GENRES: list[object] = [["Drama"], [], None, ["Comedy", "Drama"], ["Été"]]
+YEARS: list[object] = [1999, None, 2001.5, -3, 1999]
 
 
 def fits(column: ItemColumn, wanted: object) -> list[int]:

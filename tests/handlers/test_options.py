@@ -179,8 +179,11 @@ def test_options_leave_what_a_plain_reading_does(
         bodies = [{"user_id": f"u{user}", **wanted} for user, wanted in rows]
         answers = recommender.recommend({"instances": bodies})["predictions"]
         for answer, (user, wanted) in zip(answers, rows, strict=True):
-            over_all = {name: wanted[name] for name in ("exclude", "exclude_history") if name in wanted}
-            body = {"user_id": f"u{user}", **over_all, "k": 100, "fields": ["genres", "year"]}
+            over_all: dict[str, Any] = {
+                name: wanted[name] for name in ("exclude", "exclude_history") if name in wanted
+            }
+            body: dict[str, Any] = {"user_id": f"u{user}", **over_all}
+            body.update(k=100, fields=["genres", "year"])
             # In a batch of the same size, since the last digits of scores depend on it.
             whole = recommender.recommend({"instances": [body] * len(rows)})["predictions"][0]
             expected = naive(whole, wanted)
