@@ -11,6 +11,7 @@ import pytest
 
 from tests.open_inference import model_infer
 from tests.servers import free_ports_config, running
+from torchtowers.cli.main import main
 from torchtowers.serving import Client, Server
 from torchtowers.serving.errors import AnswerError
 from torchtowers.serving.tokens import Tokens
@@ -208,3 +209,16 @@ def test_an_error_costs_neither_a_worker_nor_its_message(
     assert (output["name"], json.loads(output["data"][0])) == ("error", error)
     good = model_infer(channel, {"inputs": TENSORS}, MODEL, token)
     assert [named["name"] for named in good["outputs"]][:3] == ["items", "scores", "counts"]
+
+
+def test_the_command_has_the_options(
+    server: Server, expected: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["-k", "4", "--exclude", "100", "103", "--exclude-history", "--fields", "title", "year", "genres"]
+    for option in ("filter", "diversity"):
+        flags += [f"--{option}", json.dumps(OPTIONS[option])]
+    asked = ["recommend", MODEL, json.dumps({"user_id": USERS[0]}), "--state", str(server.state), "--json"]
+    assert main([*asked, *flags, "--min-score", "-99"]) == 0
+    assert same(json.loads(capsys.readouterr().out), expected[0])
+    assert main([*asked, "--include", "105", "106"]) == 0
+    assert set(json.loads(capsys.readouterr().out)["items"]) == {"105", "106"}

@@ -192,6 +192,10 @@ def test_a_request_that_is_no_json(tmp_path: Path) -> None:
     assert "not JSON" in refused("recommend", "m", "{user_id: 1}", "--state", tmp_path)
     assert "JSON object" in refused("recommend", "m", "[1]", "--state", tmp_path)
     assert "NaN is no number" in refused("recommend", "m", '{"user_id": NaN}', "--state", tmp_path)
+    for flag in ("--filter", "--diversity"):
+        asked = ("recommend", "m", '{"user_id": "1"}', flag)
+        assert f"{flag} is not JSON" in refused(*asked, "year", "--state", tmp_path)
+        assert f"{flag} has to be a JSON object" in refused(*asked, "[1]", "--state", tmp_path)
     deep = '{"a": ' * 5000 + "1" + "}" * 5000
     assert "nested too deeply" in refused("recommend", "m", deep, "--state", tmp_path)
 
