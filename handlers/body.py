@@ -7,7 +7,6 @@ header at all, and from gRPC's `Predictions` that its content type is JSON.
 """
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -94,7 +93,7 @@ def with_texts(body: Any) -> Any:
 def _decoded(value: object, place: str) -> str:
     try:
         return base64.b64decode(value, validate=True).decode()  # type: ignore[arg-type]
-    except (TypeError, binascii.Error, UnicodeDecodeError):
+    except (TypeError, ValueError):
         raise FieldError(place, value, "UTF-8 in BYTES") from None
 
 

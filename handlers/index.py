@@ -82,6 +82,9 @@ class ExactIndex:
             allowed: Where given, which rows each query may get, `[candidates]`; None for all.
         """
         scores = self.vectors.scores(queries)
+        if allowed and self.rescoring is None:
+            each = zip(scores, ks, excluded, allowed, strict=True)
+            return [_top_among(own, k, without, mask) for own, k, without, mask in each]
         for position, mask in enumerate(allowed):
             if mask is not None:
                 scores[position, ~mask] = -np.inf
@@ -143,6 +146,19 @@ def _finite(folder: Path, name: str, dtype: str, shape: tuple[int, ...]) -> NDAr
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise ArtifactError(f"{name} holds values that are not finite; train and export again")
     return array
+
+
+def _top_among(
+    scores: NDArray[np.float32], k: int, excluded: NDArray[np.int64], allowed: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Give the best of the rows that are allowed."""
+    if allowed is None:
+        return top_rows(scores, k, excluded)
+    # Of them alone: a row of scores that is mostly -inf would be slow to divide.
+    scores[excluded] = -np.inf
+    rows = np.flatnonzero(allowed)
+    best, found = top_rows(scores[rows], k)
+    return rows[best], found
 
 
 def top_rows(

@@ -100,9 +100,9 @@ class ItemColumn:
         fits = self._fits(condition)
         if self.starts is None:
             return fits
-        mask = np.zeros(len(self), np.bool_)
-        mask[np.searchsorted(self.starts, np.flatnonzero(fits), side="right") - 1] = True
-        return mask
+        # How many fit up to each item's end and up to its beginning.
+        counts = np.concatenate([np.zeros(1, np.int32), np.cumsum(fits, dtype=np.int32)])
+        return np.asarray(counts[self.starts[1:]] > counts[self.starts[:-1]])
 
     def values_of(self, row: int) -> list[float]:
         """Give what stands for an item's values: equal numbers for equal ones, none for a missing one."""

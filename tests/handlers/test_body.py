@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.handlers.small import examples, json_values, small_encoders, texts
-from torchtowers.handlers.body import json_of
+from torchtowers.handlers.body import is_open_inference_call, json_of, with_texts
 from torchtowers.handlers.encoders import Vocabulary, WordsEncoder
-from torchtowers.handlers.errors import BodyError
+from torchtowers.handlers.errors import BodyError, FieldError
 
 FEATURES = small_encoders() | {"query": WordsEncoder(Vocabulary(["1984"]), 4)}
 BODY = {"user_id": "196", "history": ["été"]}
@@ -122,3 +122,32 @@ def test_anything_gives_json_or_a_body_error(item: dict[str, Any]) -> None:
     except BodyError:
         return
     assert isinstance(value, dict | list | str | int | float | None)
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_call"),
+    [
+        ({"body": {"content-type": "application/json"}}, True),
+        # gRPC's Predictions, and REST, where TorchServe adds `explain` to what the client sent.
+        ({"body": {"content-type": ""}}, False),
+        ({"data": {"content-type": "application/json"}}, False),
+        ({"body": {"content-type": "application/json"}, "explain": "False"}, False),
+        ({"body": "application/json"}, False),
+        ({}, False),
+    ],
+)
+def test_tells_a_call_of_open_inference(headers: dict[str, object], is_call: bool) -> None:
+    assert is_open_inference_call(headers) is is_call
+
+
+def test_texts_of_a_call() -> None:
+    numbers = {"name": "age", "datatype": "FP32", "data": [1]}
+    body = {"inputs": [{"datatype": "BYTES", "data": ["MTk2", "w6l0w6k=", ""]}, numbers, 5], "id": ""}
+    assert with_texts(body) == {
+        "inputs": [{"datatype": "BYTES", "data": ["196", "été", ""]}, numbers, 5],
+        "id": "",
+    }
+    for value in ("!", "/w==", "w", 5, None, "é"):
+        with pytest.raises(FieldError, match=r"inputs\[0\]\.data\[0\]: expected UTF-8 in BYTES"):
+            with_texts({"inputs": [{"datatype": "BYTES", "data": [value]}]})
+    assert with_texts({"inputs": None}) == {"inputs": None}

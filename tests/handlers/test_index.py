@@ -253,3 +253,26 @@ def test_refuses_scores_again_of_what_is_no_int8(tmp_path: Path) -> None:
     write_index(tmp_path, SPEC, EMBEDDINGS, json_texts(ITEMS))
     with pytest.raises(ArtifactError, match="only an int8 index is scored again, this one is float32"):
         ExactIndex.load(tmp_path, replace(SPEC, rescoring="index/embeddings.npy"))
+
+
+@pytest.mark.parametrize("rescored", [False, True], ids=["float32", "int8 scored again"])
+@examples(60)
+@given(st.data())
+def test_rows_that_are_not_allowed_never_come_back(rescored: bool, data: st.DataObject) -> None:
+    generator = np.random.default_rng(data.draw(st.integers(0, 99)))
+    embeddings = generator.standard_normal((20, 3)).astype(np.float32)
+    ids = json_texts([str(row) for row in range(20)])
+    vectors = quantized(embeddings, "int8" if rescored else "float32")
+    index = ExactIndex(vectors, ids, rescoring=embeddings if rescored else None)
+    queries = generator.standard_normal((3, 3)).astype(np.float32)
+    masks = data.draw(st.lists(st.none() | st.lists(st.booleans(), min_size=20, max_size=20), min_size=3))[:3]
+    allowed = [None if mask is None else np.array(mask) for mask in masks]
+    excluded = [np.array(data.draw(st.lists(st.integers(0, 19), max_size=5)), np.int64) for _ in masks]
+    ks = data.draw(st.lists(st.integers(1, 25), min_size=3, max_size=3))
+    found = index.search(queries, ks, excluded, allowed)
+    for query, k, out, mask, (rows, scores) in zip(queries, ks, excluded, allowed, found, strict=True):
+        expected = embeddings @ query
+        none = set() if mask is None else set(np.flatnonzero(~mask).tolist())
+        kept = reference(expected, k, none | set(out.tolist()))
+        assert rows.tolist() == kept
+        np.testing.assert_allclose(scores, expected[kept], rtol=1e-5)
