@@ -56,10 +56,13 @@ def check_size(item: Mapping[str, object], headers: Mapping[str, Any], most: int
     Raises:
         LimitError: It is (413).
     """
-    size = sum(len(value) for value in item.values() if isinstance(value, bytes | bytearray | str))
-    stated = headers.get("Content-Length") or headers.get("content-length")
-    if isinstance(stated, str) and stated.isdecimal():
-        size = max(size, int(stated[:18]))
+    stated = headers.get("Content-Length") or headers.get("content-length") or ""
+    size = int(stated[:18]) if stated.isdecimal() else 0
+    own = 0
+    for value in item.values():
+        if isinstance(value, bytes | bytearray | str):
+            own += len(value)
+    size = max(size, own)
     if size > most:
         raise LimitError(f"the body is {size} bytes, at most {most} are allowed", code=413)
 

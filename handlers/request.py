@@ -93,8 +93,10 @@ class _Reader:
         k = min(self.limits.default_k, self.limits.max_k)
         if not options:
             return Row(features, k, place=place)
-        own = {"k": k, **options}
-        narrowed = {name: own.pop(name) for name in RESTRICTIONS if name in own}
+        own: dict[str, Any] = {"k": k}
+        narrowed: dict[str, Any] = {}
+        for name, value in options.items():
+            (narrowed if name in RESTRICTIONS else own)[name] = value
         return Row(features, **own, restriction=Restriction(**narrowed) if narrowed else None, place=place)
 
     def option(self, name: str, value: object, field: str) -> object:

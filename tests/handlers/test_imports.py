@@ -58,6 +58,7 @@ defined = [v for v in vars(module).values() if isinstance(v, type) and v.__modul
 context = SimpleNamespace(
     system_properties={"model_dir": folder, "gpu_id": None},
     model_yaml_config={},
+    get_all_request_header=lambda position: {},
     set_response_content_type=lambda *arguments: None,
     set_response_status=lambda **arguments: None,
 )

@@ -39,7 +39,7 @@ def test_options_beside_the_features() -> None:
     }
     expected = Row({"user_id": 1}, 5, ("10", 11), True, ("year", "title"))
     assert read(body).rows == (expected,)
-    parameters = {name: body.pop(name) for name in OPTIONS}
+    parameters = {name: body.pop(name) for name in OPTIONS if name in body}
     assert read({**body, "parameters": parameters}).rows == (expected,)
 
 
@@ -94,7 +94,7 @@ def test_refuses_no_rows() -> None:
     [
         ({"instances": {}}, "instances", "expected a list of objects, got {}"),
         ({"instances": None}, "instances", "expected a list of objects, got None"),
-        ({"instances": [{}, "a"]}, "instances[1]", "expected an object of features, got a"),
+        ({"instances": [{}, ["a"]]}, "instances[1]", "expected an object of features, or an id, got ['a']"),
         ({"instances": [{}], "user_id": "1"}, "user_id", "expected beside instances one of k, exclude"),
         (
             {"instances": [{}], "\ud800" * 99: 1},
@@ -197,7 +197,8 @@ def test_parses_what_torchserve_hands_over() -> None:
 
 
 def test_reserved_words_are_those_that_a_row_takes_for_itself() -> None:
-    assert set(RESERVED) == {*OPTIONS, "candidates", "parameters", "instances"}
+    others = {"candidates", "parameters", "instances", "inputs", "outputs", "signature_name"}
+    assert set(RESERVED) == {*OPTIONS, *others}
 
 
 bodies = st.dictionaries(st.sampled_from([*RESERVED, *FEATURES]) | texts, json_values, max_size=4)
