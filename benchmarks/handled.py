@@ -21,6 +21,10 @@ class Context:
         self.model_yaml_config = config
         self.status = 200
 
+    def get_all_request_header(self, position: int) -> dict[str, Any]:
+        """Give none."""
+        return {}
+
     def set_response_content_type(self, position: int, value: str) -> None:
         """Take a header that is not looked at."""
 

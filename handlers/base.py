@@ -128,7 +128,9 @@ class BaseHandler:
         context.set_response_status(
             code=answer.code, phrase=responses.get(answer.code, "Bad Request"), idx=position
         )
-        return encode_error(answer, dialect, _served(context, position))
+        # By the headers and not by the dialect: a body may be refused before it is looked into.
+        is_call = is_open_inference_call(context.get_all_request_header(position))
+        return encode_error(answer, dialect, _served(context, position) if is_call else None)
 
 
 class _Rehearsal:

@@ -81,6 +81,9 @@ class _Context:
         self.model_yaml_config = {"torchtowers": SETTINGS}
         self.statuses: dict[int, int] = {}
 
+    def get_all_request_header(self, position: int) -> dict[str, Any]:
+        return {}
+
     def set_response_content_type(self, position: int, value: str) -> None:
         assert value == "application/json"
 
