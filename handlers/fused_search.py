@@ -12,7 +12,7 @@ from torchtowers.handlers.fused import Fused, blocks_of, fused_inputs, load_fuse
 from torchtowers.handlers.loading import Served
 from torchtowers.handlers.query_encoder import EncodedRow, QueryEncoder
 from torchtowers.handlers.request import Row
-from torchtowers.handlers.strings import StringTable
+from torchtowers.handlers.token_table import TokenTable
 from torchtowers.handlers.tower_search import Found
 
 __all__ = ["FusedSearch"]
@@ -28,17 +28,17 @@ class FusedSearch:
     Args:
         encoder: The query's features.
         fused: The file.
-        ids: The candidates' ids as JSON text, in the index's order.
+        table: The candidates' ids, in the index's order.
 
     Raises:
         ArtifactError: The file does not fit the features or the ids.
     """
 
-    def __init__(self, encoder: QueryEncoder, fused: Fused, ids: StringTable) -> None:
+    def __init__(self, encoder: QueryEncoder, fused: Fused, table: TokenTable) -> None:
         self.encoder = encoder
         self.fused = fused
-        self.ids = ids
-        self._rows = {name: row for row, name in enumerate(ids.json_values("the index's ids"))}
+        self.ids = table.texts
+        self._table = table
         self._try_fused()
 
     @classmethod
@@ -54,8 +54,8 @@ class FusedSearch:
         signature = served.signature
         path = folder / signature.served_file
         fused = load_fused(served.runtime, path, gpu_id=gpu_id, threads=threads)
-        ids = StringTable.load(folder, served.index.ids)
-        return cls(QueryEncoder(signature.query, None, signature.history), fused, ids)
+        table = TokenTable.load(folder, served.index.ids)
+        return cls(QueryEncoder(signature.query, None, signature.history), fused, table)
 
     def search(self, rows: Sequence[EncodedRow]) -> Iterator[Found]:
         """Give each row's best items that are allowed."""
@@ -63,7 +63,7 @@ class FusedSearch:
         for block in blocks_of([longest_list(row.row) for row in rows], _MAX_STRINGS, most):
             own = [row.row for row in rows[block]]
             for row, (items, scores) in zip(own, self.fused(self._inputs(own)), strict=True):
-                best = [self._rows[item] for item in items[: row.k]]
+                best = [self._table.get(item, -1) for item in items[: row.k]]
                 yield np.array(best, np.int64), scores[: row.k]
 
     def _inputs(self, rows: Sequence[Row]) -> dict[str, NDArray[Any]]:
@@ -83,9 +83,9 @@ class FusedSearch:
             raise ArtifactError(
                 f"the fused file does not take the signature's features: {shorten(str(error))}"
             ) from error
-        others = set(items) - self._rows.keys()
+        others = [item for item in items if self._table.get(item, -1) < 0]
         if others:
             raise ArtifactError(
-                f"the fused file gives {shorten(min(others))}, which is no candidate of the index: "
+                f"the fused file gives {shorten(others[0])}, which is no candidate of the index: "
                 "export it again"
             )

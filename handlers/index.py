@@ -11,6 +11,7 @@ from torchtowers.handlers.arrays import map_array
 from torchtowers.handlers.errors import ArtifactError, shorten
 from torchtowers.handlers.index_spec import IndexSpec
 from torchtowers.handlers.strings import StringTable
+from torchtowers.handlers.token_table import TokenTable
 from torchtowers.handlers.vectors import DTYPES, Vectors
 from torchtowers.handlers.vocabulary import token_of
 
@@ -24,7 +25,7 @@ class ExactIndex:
 
     Args:
         vectors: Their embeddings, float32 or smaller.
-        ids: Their ids, each as JSON text.
+        table: Their ids.
         rescoring: Of int8 vectors, the float32 embeddings `[candidates, dim]`, of which a search reads only
             the few rows that can be among the best; it then gives what float32 vectors would give.
     """
@@ -33,24 +34,21 @@ class ExactIndex:
     metric = "dot"
 
     def __init__(
-        self, vectors: Vectors, ids: StringTable, *, rescoring: NDArray[np.float32] | None = None
+        self, vectors: Vectors, table: TokenTable, *, rescoring: NDArray[np.float32] | None = None
     ) -> None:
-        if len(vectors) != len(ids):
-            raise ArtifactError(f"the index has {len(vectors)} embeddings and {len(ids)} ids")
+        if len(vectors) != len(table):
+            raise ArtifactError(f"the index has {len(vectors)} embeddings and {len(table)} ids")
         self.vectors = vectors
         self.rescoring = rescoring
-        self.ids = ids
-        names = ids.json_values("the index's ids")
-        if not all(isinstance(name, str) for name in names):
-            raise ArtifactError("the index's ids have to be strings")
-        self._rows = {name: row for row, name in enumerate(names)}
-        if len(self._rows) != len(ids):
-            raise ArtifactError(
-                f"the index has {len(ids)} candidates and only {len(self._rows)} distinct ids"
-            )
+        self.table = table
 
     def __len__(self) -> int:
         return len(self.vectors)
+
+    @property
+    def ids(self) -> StringTable:
+        """The candidates' ids as JSON text."""
+        return self.table.texts
 
     @property
     def scored(self) -> Vectors:
@@ -61,8 +59,9 @@ class ExactIndex:
         """Give the rows of those ids that are candidates."""
         if not ids:
             return _NO_ROWS
-        rows = (self._rows.get(token_of(identifier)) for identifier in ids)
-        return np.fromiter((row for row in rows if row is not None), dtype=np.int64)
+        tokens = (token_of(identifier) for identifier in ids)
+        rows = (self.table.get(token, -1) for token in tokens if token is not None)
+        return np.fromiter((row for row in rows if row >= 0), dtype=np.int64)
 
     def search(
         self,
@@ -128,7 +127,7 @@ class ExactIndex:
         rescoring = (
             None if spec.rescoring is None else _finite(folder, spec.rescoring, "float32", values.shape)
         )
-        return cls(Vectors(values, scales), StringTable.load(folder, spec.ids), rescoring=rescoring)
+        return cls(Vectors(values, scales), TokenTable.load(folder, spec.ids), rescoring=rescoring)
 
 
 def _finite(folder: Path, name: str, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:

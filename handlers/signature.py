@@ -12,6 +12,7 @@ from torchtowers.handlers.index_spec import IndexSpec
 from torchtowers.handlers.json_reader import JsonReader, inside
 from torchtowers.handlers.onnx_file import check_side_files
 from torchtowers.handlers.strings import StringTable
+from torchtowers.handlers.token_table import TokenTable
 from torchtowers.handlers.tower_spec import FeatureSpec, TowerSpec, tower_from_json, tower_to_json
 
 __all__ = [
@@ -159,15 +160,14 @@ class Signature:
         # Weights of a large ONNX file, which are beside it.
         names.update(self.files.keys() & {name + SIDE for name in names})
         names.update(filter(None, (self.samples,)))
-        stems = list(self.columns.values())
         if self.index is not None:
-            stems.append(self.index.ids)
+            names.update(TokenTable.files(self.index.ids))
         if not self.is_fused:
             if self.index is not None:
                 names.update(self.index.arrays())
             for tower in filter(None, (self.query, self.candidate)):
                 names.update(tower.files())
-        for stem in stems:
+        for stem in self.columns.values():
             names.update(StringTable.files(stem))
         return frozenset(names)
 

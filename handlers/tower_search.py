@@ -88,15 +88,12 @@ class TowerSearch:
             excluded = np.concatenate([excluded, known[known >= 0]])
         return excluded
 
-    def _rows_by_history_index(self) -> NDArray[np.int64]:
+    def _rows_by_history_index(self) -> NDArray[np.int32]:
         history = self.encoder.history
         if history is None:
-            return np.empty(0, dtype=np.int64)
-        rows = np.full(history.size, -1, dtype=np.int64)
-        for index, token in enumerate(history.vocabulary.tokens, start=FIRST_TOKEN):
-            found = self.index.rows_of([token])
-            if len(found):
-                rows[index] = found[0]
+            return np.empty(0, dtype=np.int32)
+        rows = np.full(history.size, -1, dtype=np.int32)
+        rows[FIRST_TOKEN:] = history.vocabulary.table.rows_in(self.index.table)
         return rows
 
     def _try_tower(self) -> None:
