@@ -28,8 +28,8 @@ class StringTable:
         self._block = block
         self._offsets = offsets
         # Of single elements, these are several times as fast as the arrays.
-        self._bytes = memoryview(block)
-        self._begins = memoryview(offsets)
+        self._bytes = block.data
+        self._begins = offsets.data
 
     @classmethod
     def of(cls, strings: Iterable[str]) -> "StringTable":

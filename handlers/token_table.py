@@ -46,7 +46,7 @@ class TokenTable:
             raise ArtifactError(f"a hash table of the shape {slots.shape} does not fit {len(texts)} strings")
         self.texts = texts
         self._slots = slots
-        self._flat = memoryview(slots.reshape(-1))
+        self._flat = slots.reshape(-1).data
         self._shift = 32 - bits
 
     def __len__(self) -> int:
