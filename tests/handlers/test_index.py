@@ -79,6 +79,24 @@ def test_equals_the_reference(scores: list[float], k: int, data: st.DataObject) 
     assert values.tolist() == array[expected].tolist()
 
 
+@examples(100)
+@given(
+    count=st.integers(1, 400),
+    values=st.integers(1, 40),
+    k=st.integers(1, 12),
+    seed=st.integers(0, 1 << 30),
+)
+def test_equals_the_reference_where_it_looks_at_groups(count: int, values: int, k: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    array = random.integers(-values, values, count).astype(np.float32)
+    array[random.random(count) < 0.1] = random.choice(NOT_FINITE)
+    excluded = np.flatnonzero(random.random(count) < 0.3)
+    expected = reference(array, k, set(excluded.tolist()))
+    found, scores = top_rows(array.copy(), k, excluded)
+    assert found.tolist() == expected
+    assert scores.tolist() == array[expected].tolist()
+
+
 @pytest.mark.parametrize("value", NOT_FINITE)
 def test_a_score_that_is_not_finite_takes_no_place(value: float) -> None:
     rows, scores = top_rows(np.array([value, 3, 2, 1], dtype=np.float32), 2)

@@ -66,7 +66,7 @@ def test_parts_give_the_files_of_the_whole(
     folder = tmp_path_factory.getbasetemp()
     with TokenTableWriter(folder, "parts") as writer:
         for part in (tokens[:cut], tokens[cut:]):
-            writer.append(json_texts(part))
+            writer.append(json_texts([*part]))
     TokenTable.of(tokens).save(folder, "whole")
     for one, two in zip(TokenTable.files("parts"), TokenTable.files("whole"), strict=True):
         assert (folder / one).read_bytes() == (folder / two).read_bytes()
@@ -86,7 +86,7 @@ def test_refuses_what_is_there_twice(tmp_path: Path, tokens: list[str]) -> None:
         pytest.raises(ArtifactError, match=r"^index/ids: .* is there twice"),
         TokenTableWriter(tmp_path, "index/ids") as writer,
     ):
-        writer.append(json_texts(tokens))
+        writer.append(json_texts([*tokens]))
 
 
 def test_refuses_what_is_no_string() -> None:
