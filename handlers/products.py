@@ -25,7 +25,7 @@ class Rows:
         self._values = values
         # It is never imported for this: a worker of another runtime is smaller without it.
         self._torch = sys.modules.get("torch") if values.nbytes >= _FEWEST_BYTES else None
-        self._tensor = None if self._torch is None else _shared(self._torch, values)
+        self._tensor: Any = None if self._torch is None else _shared(self._torch, values)
 
     def products(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
         """Give the products of float32 rows with queries `[batch, dim]`; float32 `[batch, count]`."""

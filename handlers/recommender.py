@@ -91,7 +91,7 @@ class Recommender:
         search = load(folder, served, gpu_id=gpu_id, threads=threads)
         columns = {name: StringTable.load(folder, stem) for name, stem in signature.columns.items()}
         for name, column in columns.items():
-            if len(column.json_values(f"column {name}")) != len(search.ids):
+            if len(column) != len(search.ids):
                 raise ArtifactError(f"column {name} has {len(column)} values for {len(search.ids)} items")
         return cls(signature, search, columns, limits or Limits())
 
