@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,13 @@ _GROUPS = 8
 _AT_ONCE = 1 << 14
 _LEAST = np.float32(-np.inf)
 _NO_ROWS = np.empty(0, dtype=np.int64)
+
+
+class DeviceRows(Protocol):
+    """The rows that an answer's scores are of, on a device."""
+
+    def scores(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Give the products of queries `[batch, dim]` with all rows, float32 `[batch, count]`."""
 
 
 class ExactIndex:
@@ -46,6 +53,8 @@ class ExactIndex:
         self.vectors = vectors
         self.rescoring = rescoring
         self.table = table
+        # What scores in place of the vectors, where the worker has a GPU.
+        self.device_rows: DeviceRows | None = None
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -83,8 +92,8 @@ class ExactIndex:
             ks: How many each query wants.
             excluded: Rows that each query must not get.
         """
-        if self.rescoring is None:
-            scores = self.vectors.scores(queries)
+        if self.rescoring is None or self.device_rows is not None:
+            scores = (self.device_rows or self.vectors).scores(queries)
             return [top_rows(scores[position], k, excluded[position]) for position, k in enumerate(ks)]
         scores, lengths = self.vectors.estimates(queries)
         return [

@@ -11,7 +11,7 @@ from torchtowers.handlers.index import ExactIndex
 from torchtowers.handlers.loading import Served
 from torchtowers.handlers.query_encoder import EncodedRow, QueryEncoder
 from torchtowers.handlers.request import Row
-from torchtowers.handlers.runtime import Tower, load_tower
+from torchtowers.handlers.runtime import Tower, load_tower, rows_on_device
 from torchtowers.handlers.strings import StringTable
 from torchtowers.handlers.vocabulary import FIRST_TOKEN
 
@@ -53,7 +53,7 @@ class TowerSearch:
         Args:
             folder: An artifact's folder, or an unpacked archive.
             served: What of it answers.
-            gpu_id: The CUDA device for the tower; None for the CPU.
+            gpu_id: The CUDA device for the tower and the index; None for the CPU.
             threads: Threads of one operation of the tower on the CPU.
 
         Raises:
@@ -63,6 +63,8 @@ class TowerSearch:
         signature = served.signature
         tower = load_tower(served.runtime, folder / signature.served_file, gpu_id=gpu_id, threads=threads)
         index = ExactIndex.load(folder, served.index)
+        if gpu_id is not None:
+            index.device_rows = rows_on_device(served.runtime, index.scored, gpu_id)
         return cls(QueryEncoder(signature.query, folder, signature.history), tower, index)
 
     @property

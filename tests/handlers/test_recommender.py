@@ -176,12 +176,8 @@ def test_refuses_an_index_of_another_shape(copy: Path) -> None:
         Recommender.load(copy)
 
 
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [(['"a"'] * 59, "column title has 59 values for 60 items"), (["NaN"] * 60, "NaN is not JSON")],
-)
-def test_refuses_a_column_that_can_not_be_answered(copy: Path, values: list[str], message: str) -> None:
-    StringTable.of(values).save(copy, "columns/title")
+def test_refuses_a_column_of_other_items(copy: Path) -> None:
+    StringTable.of(['"a"'] * 59).save(copy, "columns/title")
     sign_again(copy)
-    with pytest.raises(ArtifactError, match=message):
+    with pytest.raises(ArtifactError, match="column title has 59 values for 60 items"):
         Recommender.load(copy)
