@@ -27,6 +27,7 @@ from side import HERE
 from table import Figures, print_table
 
 from torchtowers.export.archive import build_archive
+from torchtowers.export.model_config import ServingConfig
 from torchtowers.handlers.signature import Signature
 from torchtowers.serving import Client, start, stop
 
@@ -59,15 +60,18 @@ def index_bytes() -> int:
 @contextmanager
 def served(artifact: Path, runtime: str, workers: int) -> Iterator[float]:
     """Serve an archive, ask it, and give the seconds until it was READY."""
-    store, state, made = (folder() / name for name in ("store", "state", "configured"))
-    for place in (store, state, made):
+    store, state = folder() / "store", folder() / "state"
+    for place in (store, state):
         shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(artifact, made, copy_function=os.link)
-    (made / "model-config.yaml").unlink()
-    (made / "model-config.yaml").write_text(
-        f"minWorkers: {workers}\nmaxWorkers: {workers}\ntorchtowers:\n  threads: 1\n"
+    settings = ServingConfig(workers=workers)
+    build_archive(
+        artifact,
+        name="model",
+        export_path=store,
+        runtime=runtime,
+        archive_format="zip-store",
+        config=settings,
     )
-    build_archive(made, name="model", export_path=store, runtime=runtime, archive_format="zip-store")
     begin = time.perf_counter()
     start(store, config=CONFIG, state=state, timeout=600)
     seconds = time.perf_counter() - begin
