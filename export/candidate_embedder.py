@@ -54,7 +54,7 @@ class CandidateEmbedder:
         identity = self.encoders.get(spec.key)
         # One that hashes takes all ids; those that it has learnt of are the run's.
         is_hashed = identity is not None and not isinstance(identity, TokenEncoder)
-        self._ids = Vocabulary.load(folder / spec.ids) if is_hashed else None
+        self._ids = Vocabulary.load(folder, spec.ids) if is_hashed else None
 
     def embed(self, table: pl.DataFrame) -> tuple[NDArray[np.float32], int]:
         """Embed items; gives float32 `[items, dim]`, and how many ids the tower has not learnt of.

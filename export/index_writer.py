@@ -13,6 +13,7 @@ from torchtowers.export.errors import ExportError
 from torchtowers.handlers.arrays import ArrayWriter
 from torchtowers.handlers.index_spec import IndexSpec
 from torchtowers.handlers.strings import StringTable, StringTableWriter
+from torchtowers.handlers.token_table import TokenTableWriter
 from torchtowers.handlers.vectors import quantized
 
 __all__ = ["IndexBlock", "IndexWriter"]
@@ -59,7 +60,7 @@ class IndexWriter:
             self._scales = enter(ArrayWriter(folder, spec.scales, np.float32))
         if spec.rescoring is not None:
             self._rescoring = enter(ArrayWriter(folder, spec.rescoring, np.float32, row))
-        self._ids = enter(StringTableWriter(folder, spec.ids))
+        self._ids = enter(TokenTableWriter(folder, spec.ids))
         self._columns = {name: enter(StringTableWriter(folder, stem)) for name, stem in columns.items()}
 
     @property

@@ -26,7 +26,7 @@ from torchtowers.handlers.encoders import TokenEncoder
 from torchtowers.handlers.errors import ArtifactError
 from torchtowers.handlers.index_spec import IndexSpec
 from torchtowers.handlers.signature import FILE_NAME, Signature, TowerSpec, sha256_of
-from torchtowers.handlers.strings import StringTable
+from torchtowers.handlers.token_table import TokenTable
 
 __all__ = ["IndexChange", "export_index"]
 
@@ -150,7 +150,7 @@ class _Update:
         """Copy all that does not belong to the index, and give these files with their sha256."""
         signature = self._signature
         made = {*self._index.arrays(), _REPORT, signature.samples}
-        made.update(StringTable.files(self._index.ids))
+        made.update(TokenTable.files(self._index.ids))
         for column in signature.columns.values():
             made.update(column.files())
         fused = sorted(signature.fused.values())

@@ -43,7 +43,7 @@ def compare_retrieval(
         raise VerificationError(
             "the artifact has no candidate tower, as an archive has none: verify the artifact"
         )
-    items = Vocabulary.load(folder / signature.candidate.ids).tokens
+    items = Vocabulary.load(folder, signature.candidate.ids).tokens
 
     def recommender(search: Search) -> Recommender:
         return Recommender(signature, search, {}, Limits())

@@ -44,6 +44,7 @@ def check_stored(
 
     Raises:
         VerificationError: Something differs; it is named.
+        ArtifactError: A file is missing or malformed.
     """
     for tower, table in ((signature.query, dataset.users), (signature.candidate, dataset.items)):
         if tower is not None:
@@ -52,6 +53,7 @@ def check_stored(
         raise _differs("the index")
     index = ExactIndex.load(folder, signature.index)
     _check_strings("the candidates' ids", index.ids, dataset.items.tokens)
+    index.table.check("the index's ids")
     if not _is_near(index.vectors, embeddings, tolerance):
         raise _differs("the candidates' embeddings")
     if index.rescoring is not None and not _is_near(Vectors(index.rescoring), embeddings, tolerance):
@@ -133,13 +135,16 @@ def check_inputs(folder: Path, tower: TowerSpec, table: EntityTable, dataset: Da
 
 def _check_encoders(folder: Path, tower: TowerSpec, table: EntityTable) -> None:
     names = [feature.name for feature in tower.features]
-    ids = Vocabulary.load(folder / tower.ids)
+    ids = Vocabulary.load(folder, tower.ids)
     if tower.key != table.key or names != list(table.encoders) or ids.tokens != table.tokens:
         raise _differs(f"the inputs of {table.key}'s tower")
+    ids.table.check(f"the ids of {table.key}")
     for feature in tower.features:
         stored, expected = feature.load_encoder(folder), table.encoders[feature.name]
         if stored.to_json() != expected.to_json() or _tokens(stored) != _tokens(expected):
             raise _differs(f"the encoder of {feature.name}")
+        if feature.vocabulary is not None:
+            Vocabulary.load(folder, feature.vocabulary).table.check(f"the tokens of {feature.name}")
 
 
 def _tokens(encoder: object) -> Sequence[str] | None:

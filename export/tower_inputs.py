@@ -22,9 +22,8 @@ def ranking_query(dataset: Dataset) -> EntityTable:
 
 def write_vocabularies(folder: Path, dataset: Dataset) -> None:
     """Write `encoders/`."""
-    (folder / "encoders").mkdir()
-    for name, vocabulary in _vocabulary_files(dataset).items():
-        vocabulary.save(folder / name)
+    for stem, vocabulary in _vocabulary_stems(dataset).items():
+        vocabulary.save(folder, stem)
 
 
 def write_lookup(folder: Path, table: EntityTable, dataset: Dataset) -> dict[str, str]:
@@ -56,11 +55,11 @@ def tower_spec(table: EntityTable, dataset: Dataset, lookup: Mapping[str, str]) 
         lookup: As `write_lookup` gives it.
     """
     features = []
-    files = {id(vocabulary): file for file, vocabulary in _vocabulary_files(dataset).items()}
+    stems = {id(vocabulary): stem for stem, vocabulary in _vocabulary_stems(dataset).items()}
     for name, encoder in table.encoders.items():
         description: dict[str, Any] = encoder.to_json()
         if hasattr(encoder, "vocabulary"):
-            description["vocabulary"] = files[id(encoder.vocabulary)]
+            description["vocabulary"] = stems[id(encoder.vocabulary)]
         features.append(
             FeatureSpec(
                 name=name,
@@ -71,18 +70,18 @@ def tower_spec(table: EntityTable, dataset: Dataset, lookup: Mapping[str, str]) 
                 required=name == table.key,
             )
         )
-    return TowerSpec(table.key, f"encoders/{table.key}.json", tuple(features), lookup)
+    return TowerSpec(table.key, f"encoders/{table.key}", tuple(features), lookup)
 
 
-def _vocabulary_files(dataset: Dataset) -> dict[str, Vocabulary]:
-    """Name a file for each vocabulary: the ids', and those of features that have another one."""
-    files = {f"encoders/{table.key}.json": table.ids for table in (dataset.users, dataset.items)}
-    written = {id(vocabulary) for vocabulary in files.values()}
+def _vocabulary_stems(dataset: Dataset) -> dict[str, Vocabulary]:
+    """Name the files of each vocabulary: the ids', and those of features that have another one."""
+    stems = {f"encoders/{table.key}": table.ids for table in (dataset.users, dataset.items)}
+    written = {id(vocabulary) for vocabulary in stems.values()}
     for name, encoder in dataset.encoders.items():
         vocabulary = getattr(encoder, "vocabulary", None)
         if vocabulary is not None and id(vocabulary) not in written:
             # Of an id, the ones that are frequent; no feature's name has a dot in it.
-            file = f"encoders/{name}.json"
-            files[file if file not in files else f"encoders/{name}.frequent.json"] = vocabulary
+            stem = f"encoders/{name}"
+            stems[stem if stem not in stems else f"encoders/{name}.frequent"] = vocabulary
             written.add(id(vocabulary))
-    return files
+    return stems

@@ -11,12 +11,19 @@ from torchtowers.handlers.answer import Served, encode_answer, encode_error
 from torchtowers.handlers.body import check_size, dialect_of, is_open_inference_call, json_of, with_texts
 from torchtowers.handlers.dialect import Request
 from torchtowers.handlers.encoders import Encoder
-from torchtowers.handlers.errors import ArtifactError, InternalError, LimitError, RequestError
+from torchtowers.handlers.errors import (
+    ArtifactError,
+    InternalError,
+    LimitError,
+    RequestError,
+    RuntimeUnavailableError,
+)
 from torchtowers.handlers.limits import Limits
 from torchtowers.handlers.samples import check_samples, read_samples, warm_up
 from torchtowers.handlers.seal import verify_signer
 from torchtowers.handlers.settings import Settings
 from torchtowers.handlers.signature import Signature
+from torchtowers.handlers.threads import limit_blas, threads_of_worker
 from torchtowers.handlers.worker_reads import read_batches_at_once
 
 __all__ = ["BaseHandler"]
@@ -73,10 +80,11 @@ class BaseHandler:
         properties = context.system_properties
         verify_signer(Path(properties["model_dir"]))
         folder = Path(properties["model_dir"])
-        settings = Settings.from_config(getattr(context, "model_yaml_config", None))
-        self.model = self.model_class.load(
-            folder, gpu_id=properties.get("gpu_id"), threads=settings.threads, limits=None
-        )
+        config = getattr(context, "model_yaml_config", None)
+        settings = Settings.from_config(config)
+        threads = settings.threads or threads_of_worker(config)
+        limit_blas(threads)
+        self.model = self._load(folder, properties.get("gpu_id"), threads, settings.allow_cpu)
         samples = self.model.signature.samples
         if settings.warm_up and samples is not None:
             # Before the limits are set, since the answers were recorded without any.
@@ -85,6 +93,15 @@ class BaseHandler:
             warm_up(self._rehearse, recorded, properties.get("batch_size") or 1)
         self.model.limits = settings.limits
         read_batches_at_once()
+
+    def _load(self, folder: Path, gpu_id: int | None, threads: int, allow_cpu: bool) -> ServedModel:
+        try:
+            return self.model_class.load(folder, gpu_id=gpu_id, threads=threads, limits=None)
+        except RuntimeUnavailableError as error:
+            if gpu_id is None or not allow_cpu:
+                raise
+            _LOGGER.warning("the model runs on the CPU, as torchtowers.allow_cpu allows: %s", error)
+        return self.model_class.load(folder, gpu_id=None, threads=threads, limits=None)
 
     def handle(self, data: Sequence[Mapping[str, object]], context: Any) -> list[bytes]:
         """Answer a batch of requests, each with the JSON of its answer or of its error.

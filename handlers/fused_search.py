@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from torchtowers.handlers.errors import ArtifactError, shorten
 from torchtowers.handlers.filters import Filters
 from torchtowers.handlers.fused import Fused, blocks_of, fused_inputs, load_fused, longest_list, string_lists
+from torchtowers.handlers.index import rows_of
 from torchtowers.handlers.loading import Served
 from torchtowers.handlers.query_encoder import EncodedRow, QueryEncoder
 from torchtowers.handlers.request import Row
-from torchtowers.handlers.strings import StringTable
+from torchtowers.handlers.token_table import TokenTable
 from torchtowers.handlers.tower_search import Found
-from torchtowers.handlers.vocabulary import token_of
 
 __all__ = ["FusedSearch"]
 
@@ -30,17 +30,17 @@ class FusedSearch:
     Args:
         encoder: The query's features.
         fused: The file.
-        ids: The candidates' ids as JSON text, in the index's order.
+        table: The candidates' ids, in the index's order.
 
     Raises:
         ArtifactError: The file does not fit the features or the ids.
     """
 
-    def __init__(self, encoder: QueryEncoder, fused: Fused, ids: StringTable) -> None:
+    def __init__(self, encoder: QueryEncoder, fused: Fused, table: TokenTable) -> None:
         self.encoder = encoder
         self.fused = fused
-        self.ids = ids
-        self._rows = {name: row for row, name in enumerate(ids.json_values("the index's ids"))}
+        self.ids = table.texts
+        self._table = table
         self._try_fused()
 
     @classmethod
@@ -56,13 +56,12 @@ class FusedSearch:
         signature = served.signature
         path = folder / signature.served_file
         fused = load_fused(served.runtime, path, gpu_id=gpu_id, threads=threads)
-        ids = StringTable.load(folder, served.index.ids)
-        return cls(QueryEncoder(signature.query, None, signature.history), fused, ids)
+        table = TokenTable.load(folder, served.index.ids)
+        return cls(QueryEncoder(signature.query, None, signature.history), fused, table)
 
     def rows_of(self, ids: Sequence[object]) -> NDArray[np.int64]:
         """Give the rows of those ids that are candidates."""
-        rows = (self._rows.get(token_of(identifier)) for identifier in ids)
-        return np.fromiter((row for row in rows if row is not None), dtype=np.int64)
+        return rows_of(self._table, ids)
 
     def search(self, rows: Sequence[EncodedRow], filters: Filters | None = None) -> Iterator[Found]:
         """Give each row's best items that are allowed; the arguments are those of `TowerSearch.search`."""
@@ -81,10 +80,10 @@ class FusedSearch:
             own = rows[block]
             for row, (items, scores) in zip(own, self.fused(self._inputs(own)), strict=True):
                 if row.restriction is None:
-                    best = np.array([self._rows[item] for item in items[: row.k]], np.int64)
+                    best = np.array([self._table.get(item, -1) for item in items[: row.k]], np.int64)
                     yield best, scores[: row.k]
                     continue
-                best = np.array([self._rows[item] for item in items], np.int64)
+                best = np.array([self._table.get(item, -1) for item in items], np.int64)
                 allowed = filters.allowed(row)
                 if allowed is not None:
                     kept = allowed[best]
@@ -109,9 +108,9 @@ class FusedSearch:
             raise ArtifactError(
                 f"the fused file does not take the signature's features: {shorten(str(error))}"
             ) from error
-        others = set(items) - self._rows.keys()
+        others = [item for item in items if self._table.get(item, -1) < 0]
         if others:
             raise ArtifactError(
-                f"the fused file gives {shorten(min(others))}, which is no candidate of the index: "
+                f"the fused file gives {shorten(others[0])}, which is no candidate of the index: "
                 "export it again"
             )

@@ -47,7 +47,7 @@ class QueryEncoder:
         self.encoders: dict[str, Encoder] = {
             feature.name: feature.load_encoder(folder) for feature in spec.features
         }
-        self.ids = TokenEncoder(Vocabulary(()) if folder is None else Vocabulary.load(folder / spec.ids))
+        self.ids = TokenEncoder(Vocabulary(()) if folder is None else Vocabulary.load(folder, spec.ids))
         # What a row may hold: the features, and the id, also where it is no feature.
         self.fields: dict[str, Encoder] = {spec.key: self.ids, **self.encoders}
         self._history = None if history is None else self._history_encoder(history)
@@ -121,4 +121,4 @@ class QueryEncoder:
         encoder = self.encoders.get(name)
         if encoder is None:
             raise SignatureError(f"the signature looks up {shorten(name)}, which is no query feature")
-        return FeatureLookup.load(folder, stem, encoder, keys=len(self.ids.vocabulary.tokens))
+        return FeatureLookup.load(folder, stem, encoder, keys=self.ids.vocabulary.size - FIRST_TOKEN)

@@ -8,7 +8,6 @@ from typing import Any
 
 from torchtowers.handlers.encoders import (
     Encoder,
-    NumberEncoder,
     TimestampEncoder,
     VectorEncoder,
     WeightedListEncoder,

@@ -8,14 +8,18 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from torchtowers.handlers.device_rows import OnnxRows, TorchRows
 from torchtowers.handlers.errors import ArtifactError, RuntimeUnavailableError
+from torchtowers.handlers.vectors import Vectors
 
-__all__ = ["INPUTS", "Tower", "load_onnx", "load_torchscript", "load_tower"]
+__all__ = ["INPUTS", "Tower", "load_onnx", "load_torchscript", "load_tower", "rows_on_device"]
 
 Inputs = Mapping[str, NDArray[Any]]
 
 # Of a pt2 package, the entry of its metadata that names the inputs in their order, as JSON.
 INPUTS = "torchtowers.inputs"
+
+_CUDA = "CUDAExecutionProvider"
 
 
 class Tower(Protocol):
@@ -55,9 +59,15 @@ class TorchScriptTower:
         """Embed a batch."""
         torch = self._torch
         with torch.inference_mode():
-            tensors = {name: torch.from_numpy(array).to(self._device) for name, array in inputs.items()}
+            tensors = {name: self._sent(torch.from_numpy(array)) for name, array in inputs.items()}
             embeddings: NDArray[np.float32] = self._module(tensors).cpu().numpy()
         return embeddings
+
+    def _sent(self, tensor: Any) -> Any:
+        if self._device.type == "cpu":
+            return tensor
+        # From pinned memory the device copies while the next input is made ready.
+        return tensor.pin_memory().to(self._device, non_blocking=True)
 
 
 class OnnxTower:
@@ -77,10 +87,21 @@ class OnnxTower:
 
     def __init__(self, path: Path, *, gpu_id: int | None = None, threads: int | None = None) -> None:
         self._session = load_onnx(path, gpu_id=gpu_id, threads=threads)
+        self._is_bound = gpu_id is not None
+        self._output: str = self._session.get_outputs()[0].name
 
     def __call__(self, inputs: Inputs) -> NDArray[np.float32]:
         """Embed a batch."""
-        embeddings: NDArray[np.float32] = self._session.run(None, dict(inputs))[0]
+        embeddings: NDArray[np.float32]
+        if not self._is_bound:
+            embeddings = self._session.run([self._output], dict(inputs))[0]
+            return embeddings
+        binding = self._session.io_binding()
+        for name, array in inputs.items():
+            binding.bind_cpu_input(name, np.ascontiguousarray(array))
+        binding.bind_output(self._output, "cpu")
+        self._session.run_with_iobinding(binding)
+        embeddings = binding.get_outputs()[0].numpy()
         return embeddings
 
 
@@ -182,18 +203,47 @@ def load_onnx(path: Path, *, gpu_id: int | None = None, threads: int | None = No
     options = ort.SessionOptions()
     if threads is not None:
         options.intra_op_num_threads = threads
-    providers: list[Any] = ["CPUExecutionProvider"]
-    if gpu_id is not None:
-        if "CUDAExecutionProvider" not in ort.get_available_providers():
-            raise RuntimeUnavailableError(
-                f"the worker was given GPU {gpu_id}, but onnxruntime has no CUDA provider here: "
-                "install onnxruntime-gpu in onnxruntime's place, or set deviceType: cpu"
-            )
-        providers = [("CUDAExecutionProvider", {"device_id": gpu_id})]
+    providers = _providers(ort, gpu_id)
     try:
-        return ort.InferenceSession(str(path), options, providers=providers)
+        session = ort.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # onnxruntime raises classes of its own that share no public base
         raise ArtifactError(f"{path.name} can't be loaded as ONNX: {_last_line(error)}") from error
+    if gpu_id is not None and session.get_providers()[0] != _CUDA:
+        # onnxruntime goes on without a provider whose libraries it can't load, and only logs that.
+        raise RuntimeUnavailableError(
+            f"the worker was given GPU {gpu_id}, but onnxruntime could not use CUDA and took "
+            f"{', '.join(session.get_providers())}: install the CUDA and cuDNN that it was built for (its "
+            "log names the missing library), or set deviceType: cpu"
+        )
+    return session
+
+
+def rows_on_device(runtime: str, vectors: Vectors, gpu_id: int) -> OnnxRows | TorchRows:
+    """Put an index's rows on the GPU that the tower is on, by the library that runs the tower.
+
+    Args:
+        runtime: The tower's.
+        vectors: The rows.
+        gpu_id: The CUDA device.
+
+    Raises:
+        RuntimeUnavailableError: The library can't be imported or has no CUDA.
+    """
+    if runtime == OnnxTower.name:
+        ort = _import("onnxruntime", "onnxruntime-gpu", runtime)
+        return OnnxRows(ort, vectors, _providers(ort, gpu_id), "cuda", gpu_id)
+    return TorchRows(_import("torch", "torch", runtime), vectors, f"cuda:{gpu_id}")
+
+
+def _providers(ort: Any, gpu_id: int | None) -> list[Any]:
+    if gpu_id is None:
+        return ["CPUExecutionProvider"]
+    if _CUDA not in ort.get_available_providers():
+        raise RuntimeUnavailableError(
+            f"the worker was given GPU {gpu_id}, but onnxruntime has no CUDA provider here: "
+            "install onnxruntime-gpu in onnxruntime's place, or set deviceType: cpu"
+        )
+    return [(_CUDA, {"device_id": gpu_id})]
 
 
 def _torch(runtime: str, threads: int | None) -> Any:

@@ -19,16 +19,18 @@ class Settings:
 
     Args:
         limits: What a request may ask for.
-        threads: Of one operation of the model on the CPU; None leaves it to the libraries.
+        threads: Of one operation on the CPU; None takes the worker's part of the cores.
         warm_up: Whether the recorded requests are answered before the worker is ready.
         sample_tolerance: By how much a score of theirs may differ from the recorded one: absolute up to 1,
             and relative above.
+        allow_cpu: Whether a worker that is given a GPU which it can't use goes on with the CPU, and warns.
     """
 
     limits: Limits = field(default_factory=Limits)
     threads: int | None = None
     warm_up: bool = True
     sample_tolerance: float = TOLERANCE
+    allow_cpu: bool = False
 
     @classmethod
     def from_config(cls, config: object) -> "Settings":
@@ -81,4 +83,5 @@ _CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
     "threads": _threads,
     "warm_up": _boolean,
     "sample_tolerance": _tolerance,
+    "allow_cpu": _boolean,
 }

@@ -12,7 +12,7 @@ from torchtowers.handlers.errors import ArtifactError, SignatureError, shorten
 from torchtowers.handlers.index_spec import IndexSpec
 from torchtowers.handlers.json_reader import JsonReader, inside
 from torchtowers.handlers.onnx_file import check_side_files
-from torchtowers.handlers.strings import StringTable
+from torchtowers.handlers.token_table import TokenTable
 from torchtowers.handlers.tower_spec import FeatureSpec, TowerSpec, tower_from_json, tower_to_json
 
 __all__ = [
@@ -163,7 +163,7 @@ class Signature:
         for column in self.columns.values():
             names.update(column.files())
         if self.index is not None:
-            names.update(StringTable.files(self.index.ids))
+            names.update(TokenTable.files(self.index.ids))
         if not self.is_fused:
             if self.index is not None:
                 names.update(self.index.arrays())

@@ -27,6 +27,9 @@ class StringTable:
     def __init__(self, block: NDArray[np.uint8], offsets: NDArray[np.int64]) -> None:
         self._block = block
         self._offsets = offsets
+        # Of single elements, these are several times as fast as the arrays.
+        self._bytes = block.data
+        self._begins = offsets.data
 
     @classmethod
     def of(cls, strings: Iterable[str]) -> "StringTable":
@@ -45,7 +48,7 @@ class StringTable:
 
     def raw(self, row: int) -> bytes:
         """Give one string as UTF-8."""
-        return self._block[self._offsets[row] : self._offsets[row + 1]].tobytes()
+        return self._bytes[self._begins[row] : self._begins[row + 1]].tobytes()
 
     def __getitem__(self, row: int) -> str:
         return self.raw(row).decode()
@@ -53,6 +56,30 @@ class StringTable:
     def take(self, rows: Iterable[int]) -> "StringTable":
         """Give some rows as a table of their own."""
         return self.of_bytes([self.raw(row) for row in rows])
+
+    def equal(
+        self, rows: NDArray[np.int64], other: "StringTable", others: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Compare strings with those of another table, pair by pair.
+
+        Args:
+            rows: int64 `[pairs]`.
+            other: The other table, which may be this one.
+            others: Its rows, int64 `[pairs]`.
+        """
+        begins, others_begin = self._offsets[rows], other._offsets[others]
+        lengths = self._offsets[rows + 1] - begins
+        equal: NDArray[np.bool_] = other._offsets[others + 1] - others_begin == lengths
+        pairs = np.flatnonzero(equal)
+        lengths = lengths[pairs]
+        pair_of = np.repeat(np.arange(len(pairs)), lengths)
+        within = np.arange(len(pair_of)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        differs = (
+            self._block[begins[pairs][pair_of] + within]
+            != other._block[others_begin[pairs][pair_of] + within]
+        )
+        equal[pairs[pair_of[differs]]] = False
+        return equal
 
     def json_values(self, place: str) -> list[Any]:
         """Parse every string as the JSON value that it has to be.

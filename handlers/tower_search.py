@@ -12,7 +12,7 @@ from torchtowers.handlers.index import ExactIndex
 from torchtowers.handlers.loading import Served
 from torchtowers.handlers.query_encoder import EncodedRow, QueryEncoder
 from torchtowers.handlers.request import Row
-from torchtowers.handlers.runtime import Tower, load_tower
+from torchtowers.handlers.runtime import Tower, load_tower, rows_on_device
 from torchtowers.handlers.strings import StringTable
 from torchtowers.handlers.vocabulary import FIRST_TOKEN
 
@@ -56,7 +56,7 @@ class TowerSearch:
         Args:
             folder: An artifact's folder, or an unpacked archive.
             served: What of it answers.
-            gpu_id: The CUDA device for the tower; None for the CPU.
+            gpu_id: The CUDA device for the tower and the index; None for the CPU.
             threads: Threads of one operation of the tower on the CPU.
 
         Raises:
@@ -66,6 +66,8 @@ class TowerSearch:
         signature = served.signature
         tower = load_tower(served.runtime, folder / signature.served_file, gpu_id=gpu_id, threads=threads)
         index = ExactIndex.load(folder, served.index)
+        if gpu_id is not None:
+            index.device_rows = rows_on_device(served.runtime, index.scored, gpu_id)
         return cls(QueryEncoder(signature.query, folder, signature.history), tower, index)
 
     @property
@@ -124,15 +126,12 @@ class TowerSearch:
             excluded = np.concatenate([excluded, known[known >= 0]])
         return excluded
 
-    def _rows_by_history_index(self) -> NDArray[np.int64]:
+    def _rows_by_history_index(self) -> NDArray[np.int32]:
         history = self.encoder.history
         if history is None:
-            return np.empty(0, dtype=np.int64)
-        rows = np.full(history.size, -1, dtype=np.int64)
-        for index, token in enumerate(history.vocabulary.tokens, start=FIRST_TOKEN):
-            found = self.index.rows_of([token])
-            if len(found):
-                rows[index] = found[0]
+            return np.empty(0, dtype=np.int32)
+        rows = np.full(history.size, -1, dtype=np.int32)
+        rows[FIRST_TOKEN:] = history.vocabulary.table.rows_in(self.index.table)
         return rows
 
     def _try_tower(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from torchtowers.handlers.encoders import Encoder, TensorSpec, encoder_from_json
 from torchtowers.handlers.json_reader import JsonReader
 from torchtowers.handlers.lookup import LookupColumn
+from torchtowers.handlers.token_table import TokenTable
 from torchtowers.handlers.vocabulary import Vocabulary
 
 __all__ = ["FeatureSpec", "TowerSpec", "tower_from_json", "tower_to_json"]
@@ -21,7 +22,7 @@ class FeatureSpec:
         name: The field of a request.
         dtype: `string`, `number` or `boolean`.
         shape: Of a batch of a request's values: `("batch",)`, or `("batch", "length")` for lists.
-        encoder: The encoder's kind and settings, with `vocabulary` naming a file of the artifact.
+        encoder: The encoder's kind and settings, with `vocabulary` naming the stem of files of the artifact.
         out_of_vocabulary: What becomes of a token that the vocabulary does not know.
         required: A request's row without it is refused.
     """
@@ -34,8 +35,8 @@ class FeatureSpec:
     required: bool = False
 
     @property
-    def vocabulary_file(self) -> str | None:
-        """Where the encoder's tokens are kept, relative to the artifact."""
+    def vocabulary(self) -> str | None:
+        """The stem of the files of the encoder's tokens, relative to the artifact."""
         name: str | None = self.encoder.get("vocabulary")
         return name
 
@@ -51,10 +52,10 @@ class FeatureSpec:
 
     def load_encoder(self, folder: Path | None) -> Encoder:
         """Make the encoder with its vocabulary from the artifact in `folder`; without one it only checks."""
-        name = self.vocabulary_file
+        name = self.vocabulary
         if folder is None:
             return encoder_from_json(self.encoder, Vocabulary(()))
-        return encoder_from_json(self.encoder, None if name is None else Vocabulary.load(folder / name))
+        return encoder_from_json(self.encoder, None if name is None else Vocabulary.load(folder, name))
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class TowerSpec:
 
     Args:
         key: The field of a request that identifies the entity, such as `user_id`; it may be no input.
-        ids: The file of the ids that are known, a vocabulary.
+        ids: The stem of the files of the ids that are known, a vocabulary.
         features: Its inputs.
         lookup: Features that are filled in for a known key when a request leaves them out; each names
             the stem of its files in the artifact.
@@ -76,10 +77,10 @@ class TowerSpec:
 
     def files(self) -> Iterator[str]:
         """Name the files of the vocabularies and of what is looked up."""
-        yield self.ids
+        yield from TokenTable.files(self.ids)
         for spec in self.features:
-            if spec.vocabulary_file is not None:
-                yield spec.vocabulary_file
+            if spec.vocabulary is not None:
+                yield from TokenTable.files(spec.vocabulary)
             if spec.name in self.lookup:
                 for tensor in spec.tensors:
                     stem = self.lookup[spec.name] + tensor.suffix

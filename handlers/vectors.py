@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchtowers.handlers.errors import ArtifactError
+from torchtowers.handlers.products import Rows
 
 __all__ = ["DTYPES", "Vectors", "quantized"]
 
@@ -33,6 +34,7 @@ class Vectors:
     def __init__(self, values: NDArray[Any], scales: NDArray[np.float32] | None = None) -> None:
         self.values = values
         self.scales = scales
+        self._rows = Rows(values)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -45,8 +47,7 @@ class Vectors:
     def scores(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
         """Give the dot products of queries `[batch, dim]` with all rows, float32 `[batch, count]`."""
         if self.values.dtype == np.float32:
-            products: NDArray[np.float32] = queries @ self.values.T
-            return products
+            return self._rows.products(queries)
         scores = np.empty((len(queries), len(self)), np.float32)
         for first, rows in self._blocks():
             scores[:, first : first + len(rows)] = queries @ rows.T
@@ -55,11 +56,39 @@ class Vectors:
             scores *= self.scales
         return scores
 
-    def bounds(self, query: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Give how far `scores` of int8 rows may be from those of the embeddings that they were made of.
+    def estimates(self, queries: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Score int8 rows as fast as can be, and tell how far that may be from the truth.
+
+        Where the processor multiplies int8, queries are made int8, too.
 
         Args:
-            query: float32 `[dim]`.
+            queries: float32 `[batch, dim]`.
+
+        Returns:
+            Scores, float32 `[batch, count]`; and by query what `errors` takes, float32 `[batch]`.
+        """
+        # Each value is off by half the scale at most; a little more, since the sums are rounded, too.
+        lengths = np.float32(0.525) * np.abs(queries).sum(axis=1)
+        steps = np.abs(queries).max(axis=1, initial=0.0) / np.float32(_LARGEST)
+        # Neither a query of zeros nor one that is not finite has digits.
+        has_digits = bool(((steps >= _SMALLEST) & (steps < np.inf)).all())
+        if self.scales is None or not has_digits or not self._rows.multiplies_int8:
+            return self.scores(queries), lengths
+        digits = np.rint(queries / steps[:, None]).clip(-_LARGEST, _LARGEST)
+        scores = np.empty((len(queries), len(self)), np.float32)
+        for place, query in enumerate(digits.astype(np.int8)):
+            scores[place] = self._rows.int8_products(query)
+            scores[place] *= self.scales
+            scores[place] *= steps[place]
+        # Of the query, what is left, times the largest that a row's value can be.
+        left = np.abs(queries - digits * steps[:, None]).sum(axis=1)
+        return scores, lengths + np.float32(1.05 * _LARGEST) * left
+
+    def errors(self, length: np.float32) -> NDArray[np.float32]:
+        """Give how far an estimate may be from the score of the embeddings that int8 rows were made of.
+
+        Args:
+            length: The query's, as `estimates` gives it.
 
         Returns:
             float32 `[count]`.
@@ -68,10 +97,8 @@ class Vectors:
             ValueError: They are not int8.
         """
         if self.scales is None:
-            raise ValueError(f"bounds are of int8 rows, these are {self.values.dtype}")
-        # Each value is off by half the scale at most; a little more, since the sums are rounded, too.
-        length = float(np.abs(query).sum())
-        errors: NDArray[np.float32] = (self.scales + _SMALLEST * _LARGEST) * np.float32(0.525 * length)
+            raise ValueError(f"errors are of int8 rows, these are {self.values.dtype}")
+        errors: NDArray[np.float32] = (self.scales + _SMALLEST * _LARGEST) * length
         return errors
 
     def take(self, rows: NDArray[np.int64] | slice) -> NDArray[np.float32]:

@@ -1,12 +1,13 @@
 """Tokens and their indices; 0 and 1 are kept for what is missing and what is unknown."""
 
-import json
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from torchtowers.handlers.errors import ArtifactError, shorten
+from torchtowers.handlers.errors import shorten
+from torchtowers.handlers.token_table import TokenTable
 
 __all__ = ["FIRST_TOKEN", "MISSING", "UNKNOWN", "Vocabulary", "token_of"]
 
@@ -31,54 +32,57 @@ class Vocabulary:
     """Tokens in a fixed order, and their indices from 2 on.
 
     Args:
-        tokens: Distinct strings.
+        tokens: Distinct strings, or a table of them.
 
     Raises:
         ValueError: A token is no string, or is there twice.
     """
 
-    def __init__(self, tokens: Iterable[str]) -> None:
+    def __init__(self, tokens: Iterable[str] | TokenTable) -> None:
+        self._rows: dict[str, int] | TokenTable
+        if isinstance(tokens, TokenTable):
+            self.table = self._rows = tokens
+            return
+        # In memory and quicker than a table, for training; a worker maps one.
         self.tokens = tuple(tokens)
         for token in self.tokens:
             if not isinstance(token, str):
                 raise ValueError(f"a vocabulary's tokens have to be strings, got {shorten(token)}")
-        self._index = {token: index for index, token in enumerate(self.tokens, start=FIRST_TOKEN)}
-        if len(self._index) != len(self.tokens):
-            raise ValueError(
-                f"a vocabulary of {len(self.tokens)} tokens has {len(self._index)} distinct ones"
-            )
+        self._rows = {token: row for row, token in enumerate(self.tokens)}
+        if len(self._rows) != len(self.tokens):
+            raise ValueError(f"a vocabulary of {len(self.tokens)} tokens has {len(self._rows)} distinct ones")
+
+    @cached_property
+    def tokens(self) -> tuple[str, ...]:
+        """All tokens; those of a mapped table are read only where this is asked for."""
+        return self.table.tokens()
+
+    @cached_property
+    def table(self) -> TokenTable:
+        """The tokens as a table."""
+        return TokenTable.of(self.tokens)
 
     @property
     def size(self) -> int:
         """Number of rows that an embedding table needs: the tokens, and those for missing and unknown."""
-        return len(self.tokens) + FIRST_TOKEN
+        return len(self._rows) + FIRST_TOKEN
 
     def index(self, token: str) -> int:
         """Give the token's index, or `UNKNOWN`."""
-        return self._index.get(token, UNKNOWN)
+        return self._rows.get(token, UNKNOWN - FIRST_TOKEN) + FIRST_TOKEN
 
     def __contains__(self, token: object) -> bool:
-        return token in self._index
+        return isinstance(token, str) and self._rows.get(token, -1) >= 0
 
-    def save(self, path: Path) -> None:
-        """Write the tokens as a JSON list of strings, one a line."""
-        lines = ",\n".join(json.dumps(token, ensure_ascii=False) for token in self.tokens)
-        path.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+    def save(self, folder: Path, stem: str) -> None:
+        """Write the tokens' files."""
+        self.table.save(folder, stem)
 
     @classmethod
-    def load(cls, path: Path) -> "Vocabulary":
-        """Read what `save` wrote.
+    def load(cls, folder: Path, stem: str) -> "Vocabulary":
+        """Map what `save` wrote.
 
         Raises:
-            ArtifactError: The file is missing or is not a JSON list of distinct strings.
+            ArtifactError: A file is missing or malformed.
         """
-        try:
-            tokens = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise ArtifactError(f"vocabulary {path.name} can't be read: {error}") from error
-        if not isinstance(tokens, list):
-            raise ArtifactError(f"vocabulary {path.name}: expected a JSON list of strings")
-        try:
-            return cls(tokens)
-        except ValueError as error:
-            raise ArtifactError(f"vocabulary {path.name}: {error}") from error
+        return cls(TokenTable.load(folder, stem))

@@ -12,10 +12,10 @@ from socket import MSG_PEEK, socket
 from struct import Struct
 from typing import Any
 
-__all__ = ["VERSION", "read_batches_at_once", "retrieve_inference_message"]
+__all__ = ["read_batches_at_once"]
 
-VERSION = "0.12.0"
-"""The one version of TorchServe whose reader is replaced; its protocol has no version of its own."""
+# The one version whose reader is replaced: its protocol has no version of its own.
+_VERSION = "0.12.0"
 
 _LOGGER = logging.getLogger(__name__)
 _READER = "_retrieve_inference_msg"
@@ -32,8 +32,8 @@ def read_batches_at_once() -> bool:
     handler = sys.modules.get("ts.protocol.otf_message_handler")
     if handler is None or not hasattr(handler, _READER):
         return False
-    if getattr(sys.modules["ts"], "__version__", None) != VERSION:
-        _LOGGER.info("TorchServe is not %s: its own reader of batches is kept", VERSION)
+    if getattr(sys.modules["ts"], "__version__", None) != _VERSION:
+        _LOGGER.info("TorchServe is not %s: its own reader of batches is kept", _VERSION)
         return False
     setattr(handler, _READER, retrieve_inference_message)
     return True

@@ -43,6 +43,7 @@ def like_movielens() -> Tables:
         "archive.py",
         "smaller.py",
         "index_update.py",
+        "memory.py",
         "serving.py",
     ],
 )

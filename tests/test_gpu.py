@@ -1,4 +1,4 @@
-"""The towers on a real CUDA device; what can be told without one is in tests/handlers."""
+"""Towers and index on a real CUDA device; what can be told without one is in tests/handlers."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from torchtowers.handlers import Recommender
+from torchtowers.handlers.tower_search import TowerSearch
 
 
 @pytest.mark.gpu
@@ -19,6 +20,9 @@ def test_answers_are_those_of_the_cpu(artifact: Path, runtime: str) -> None:
             pytest.skip("onnxruntime has no CUDA provider; install onnxruntime-gpu")
     on_cpu = Recommender.load(artifact, runtime=runtime)
     on_gpu = Recommender.load(artifact, runtime=runtime, gpu_id=0)
+    search = on_gpu.search
+    assert isinstance(search, TowerSearch)
+    assert search.index.device_rows is not None
     body = {"instances": [{"user_id": f"u{user}", "k": 60} for user in range(5)]}
     for one, other in zip(
         on_cpu.recommend(body)["predictions"], on_gpu.recommend(body)["predictions"], strict=True

@@ -131,6 +131,7 @@ def test_all_but_the_index_is_the_same_to_the_byte_and_signed(
         "index/embeddings.npy",
         "index/ids.bytes.npy",
         "index/ids.offsets.npy",
+        "index/ids.slots.npy",
         *(f"columns/{name}.bytes.npy" for name in ("title", "year", "genres")),
         *(f"columns/{name}.offsets.npy" for name in ("title", "year", "genres")),
         *(f"filters/{name}.distinct.bytes.npy" for name in ("title",)),

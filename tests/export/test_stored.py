@@ -1,4 +1,3 @@
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,19 +10,19 @@ from torchtowers.export.errors import VerificationError
 from torchtowers.export.verification import verify
 from torchtowers.handlers.lookup import LookupColumn
 from torchtowers.handlers.signature import Signature
+from torchtowers.handlers.vocabulary import Vocabulary
 from torchtowers.models.experiment import Trained
 
 
 def other_user_vocabulary(folder: Path) -> None:
-    path = folder / "encoders/user_id.json"
-    tokens = json.loads(path.read_text())
+    tokens = list(Vocabulary.load(folder, "encoders/user_id").tokens)
     tokens[10], tokens[11] = tokens[11], tokens[10]
-    path.write_text(json.dumps(tokens))
+    Vocabulary(tokens).save(folder, "encoders/user_id")
 
 
 def shorter_word_vocabulary(folder: Path) -> None:
-    path = folder / "encoders/title.json"
-    path.write_text(json.dumps(json.loads(path.read_text())[:-1]))
+    tokens = Vocabulary.load(folder, "encoders/title").tokens
+    Vocabulary(tokens[:-1]).save(folder, "encoders/title")
 
 
 def other_boundaries(folder: Path) -> None:

@@ -28,6 +28,7 @@ from torchtowers.handlers.query_encoder import QueryEncoder
 from torchtowers.handlers.recommender import Recommender
 from torchtowers.handlers.signature import FeatureSpec, Signature, TowerSpec
 from torchtowers.handlers.strings import StringTable
+from torchtowers.handlers.token_table import TokenTable
 from torchtowers.handlers.tower_search import TowerSearch
 from torchtowers.handlers.vectors import Vectors
 
@@ -79,18 +80,18 @@ def query_spec(*, lookup: bool = True) -> TowerSpec:
 
     return TowerSpec(
         key="user_id",
-        ids="encoders/user_id.json",
+        ids="encoders/user_id",
         features=(
             feature(
                 "user_id",
-                {"kind": "token", "vocabulary": "encoders/user_id.json", "oov_buckets": 1},
+                {"kind": "token", "vocabulary": "encoders/user_id", "oov_buckets": 1},
                 "string",
                 required=True,
             ),
             feature("age", {"kind": "buckets", "boundaries": [18, 30]}, "number"),
             feature(
                 "history",
-                {"kind": "token_list", "max_length": 2, "vocabulary": "encoders/item_id.json"},
+                {"kind": "token_list", "max_length": 2, "vocabulary": "encoders/item_id"},
                 "string",
             ),
         ),
@@ -100,9 +101,8 @@ def query_spec(*, lookup: bool = True) -> TowerSpec:
 
 def write_query_files(folder: Path) -> None:
     """Write what a query encoder reads."""
-    (folder / "encoders").mkdir(parents=True)
-    Vocabulary(["u1", "u2"]).save(folder / "encoders/user_id.json")
-    Vocabulary(ITEMS).save(folder / "encoders/item_id.json")
+    Vocabulary(["u1", "u2"]).save(folder, "encoders/user_id")
+    Vocabulary(ITEMS).save(folder, "encoders/item_id")
     LookupColumn(np.array([2, 0]), None).save(folder, "lookup/age")
     LookupColumn(np.array([2, 3, 4]), np.array([0, 3, 3])).save(folder, "lookup/history")
 
@@ -133,7 +133,7 @@ def small_search(folder: Path, *, lookup: bool = True, history: str | None = "hi
     """Make what searches, with the files of its encoders in `folder`."""
     write_query_files(folder)
     encoder = QueryEncoder(query_spec(lookup=lookup), folder, history)
-    return TowerSearch(encoder, small_tower, ExactIndex(Vectors(EMBEDDINGS), json_texts(ITEMS)))
+    return TowerSearch(encoder, small_tower, ExactIndex(Vectors(EMBEDDINGS), TokenTable.of(ITEMS)))
 
 
 def small_recommender(

@@ -26,13 +26,13 @@ def item_spec() -> TowerSpec:
     """Give what the model takes of each candidate."""
     return TowerSpec(
         key="item_id",
-        ids="encoders/item_id.json",
+        ids="encoders/item_id",
         features=(
             FeatureSpec(
                 "item_id",
                 "string",
                 ("batch",),
-                {"kind": "token", "vocabulary": "encoders/item_id.json", "oov_buckets": 1},
+                {"kind": "token", "vocabulary": "encoders/item_id", "oov_buckets": 1},
                 "unknown_row",
                 required=True,
             ),

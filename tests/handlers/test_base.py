@@ -1,6 +1,7 @@
 """The handler under TorchServe's own context: what becomes of a batch, and that its requests are apart."""
 
 import base64
+import logging
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from tests.handlers.small import examples, json_values, small_recommender, strict_json, texts
 from torchtowers.handlers.base import BaseHandler
 from torchtowers.handlers.body import json_of
-from torchtowers.handlers.errors import ArtifactError, TowersError
+from torchtowers.handlers.errors import ArtifactError, RuntimeUnavailableError, TowersError
 from torchtowers.handlers.limits import Limits
 from torchtowers.handlers.ranking_handler import RankingHandler
 from torchtowers.handlers.retrieval_handler import RetrievalHandler
@@ -414,6 +415,7 @@ def test_no_configuration_means_the_defaults(config: object) -> None:
         ({"threads": "two"}, "torchtowers.threads: expected a positive integer, got two"),
         ({"threads": 0}, "torchtowers.threads: expected a positive integer, got 0"),
         ({"warm_up": 1}, "torchtowers.warm_up: expected true or false, got 1"),
+        ({"allow_cpu": "yes"}, "torchtowers.allow_cpu: expected true or false, got yes"),
         (
             {"sample_tolerance": True},
             "torchtowers.sample_tolerance: expected a number from 0 to below 1",
@@ -558,3 +560,34 @@ def test_a_body_over_the_limit_is_refused(
     assert "at most 100 are allowed" in answer["message"]
     ((status, _),) = made.ask({"body": {"user_id": "u1"}}, headers={"Content-Length": "100"})
     assert status == 200
+
+
+@pytest.fixture
+def without_cuda(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An artifact on a machine whose GPU can't be used."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    return artifact
+
+
+@pytest.mark.parametrize("config", [None, {"torchtowers": {"allow_cpu": False}}])
+def test_a_worker_with_a_gpu_that_it_can_not_use_does_not_start(without_cuda: Path, config: object) -> None:
+    worker = Worker(without_cuda, config)
+    worker.context.system_properties["gpu_id"] = 0
+    with pytest.raises(RuntimeUnavailableError, match="given GPU 0, but onnxruntime has no CUDA provider"):
+        worker.load()
+
+
+def test_it_goes_on_with_the_cpu_where_that_is_allowed_and_warns(
+    without_cuda: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = Worker(without_cuda, {"torchtowers": {"allow_cpu": True}})
+    worker.context.system_properties["gpu_id"] = 0
+    with caplog.at_level(logging.WARNING):
+        worker.load()
+    assert (
+        "the model runs on the CPU, as torchtowers.allow_cpu allows: the worker was given GPU 0"
+        in caplog.text
+    )
+    ((status, answer),) = worker.ask({"body": b'{"user_id": "u1", "k": 3}'})
+    assert (status, len(answer["items"])) == (200, 3)

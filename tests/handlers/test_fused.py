@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.handlers.small import ITEMS, json_texts, query_spec
+from tests.handlers.small import ITEMS, query_spec
 from torchtowers.handlers import fused_search
 from torchtowers.handlers.encoders import BooleanEncoder, TimestampEncoder, VectorEncoder
 from torchtowers.handlers.errors import ArtifactError, FieldError, RuntimeUnavailableError
@@ -16,6 +16,7 @@ from torchtowers.handlers.fused import blocks_of, fused_inputs, load_fused, long
 from torchtowers.handlers.fused_search import FusedSearch
 from torchtowers.handlers.query_encoder import QueryEncoder
 from torchtowers.handlers.request import Row
+from torchtowers.handlers.token_table import TokenTable
 
 
 @pytest.fixture
@@ -109,7 +110,7 @@ def test_a_batch_in_blocks_gives_each_row_as_many_as_it_wants(
     encoder: QueryEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fused = _All()
-    search = FusedSearch(encoder, fused, json_texts(ITEMS))
+    search = FusedSearch(encoder, fused, TokenTable.of(ITEMS))
     rows = [encoder.encode(Row({"user_id": "u1"}, k=k, exclude=("10",) * k)) for k in (1, 3, 2, 9)]
     monkeypatch.setattr(fused_search, "_MAX_SCORES", 8)  # two rows of four items
     fused.batches.clear()
@@ -122,13 +123,13 @@ def test_a_batch_in_blocks_gives_each_row_as_many_as_it_wants(
 
 def test_refuses_a_file_that_does_not_fit(encoder: QueryEncoder) -> None:
     with pytest.raises(ArtifactError, match="gives 14, which is no candidate of the index"):
-        FusedSearch(encoder, _All([*ITEMS[:3], "14"]), json_texts(ITEMS))
+        FusedSearch(encoder, _All([*ITEMS[:3], "14"]), TokenTable.of(ITEMS))
 
     def broken(inputs: Mapping[str, Any]) -> Any:
         return inputs["gender"]
 
     with pytest.raises(ArtifactError, match="does not take the signature's features: 'gender'"):
-        FusedSearch(encoder, broken, json_texts(ITEMS))
+        FusedSearch(encoder, broken, TokenTable.of(ITEMS))
 
 
 def test_refuses_an_unknown_runtime_and_a_gpu(tmp_path: Path) -> None:

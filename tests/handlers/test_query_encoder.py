@@ -129,12 +129,12 @@ def test_refuses_a_feature_with_the_name_of_an_option(folder: Path, name: str) -
 
 
 def test_refuses_files_of_another_vocabulary(folder: Path) -> None:
-    Vocabulary(["u1", "u2", "u3"]).save(folder / "encoders/user_id.json")
+    Vocabulary(["u1", "u2", "u3"]).save(folder, "encoders/user_id")
     with pytest.raises(ArtifactError, match=r"lookup/age in .*: expected 3 rows, got 2"):
         QueryEncoder(query_spec(), folder, "history")
 
 
 def test_refuses_a_lookup_of_items_that_the_vocabulary_does_not_have(folder: Path) -> None:
-    Vocabulary(ITEMS[:1]).save(folder / "encoders/item_id.json")
+    Vocabulary(ITEMS[:1]).save(folder, "encoders/item_id")
     with pytest.raises(ArtifactError, match=r"lookup/history in .*: expected indices from 0 to 2, got"):
         QueryEncoder(query_spec(), folder, "history")

@@ -132,8 +132,8 @@ def test_refuses_an_altered_file(copy: Path) -> None:
 
 
 def test_refuses_a_missing_file(copy: Path) -> None:
-    (copy / "encoders/gender.json").unlink()
-    with pytest.raises(ArtifactError, match=r"encoders/gender.json is missing from copy"):
+    (copy / "encoders/gender.slots.npy").unlink()
+    with pytest.raises(ArtifactError, match=r"encoders/gender.slots.npy is missing from copy"):
         Recommender.load(copy)
 
 

@@ -2,6 +2,8 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,3 +90,56 @@ def test_says_where_a_device_can_not_be_used(
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(RuntimeUnavailableError, match=r"given GPU 1, but .* set deviceType: cpu"):
         load_tower(runtime, artifact / RUNTIMES[runtime], gpu_id=1)
+
+
+class FakeSession:
+    """What onnxruntime makes where it is told to use CUDA; it may have gone on without."""
+
+    def __init__(self, *args: Any, providers: Any) -> None:
+        self.given = providers
+        self.bound: dict[str, Any] = {}
+        type(self).made = self
+
+    made: "FakeSession"
+    has_cuda = True
+
+    def get_providers(self) -> list[str]:
+        return ["CUDAExecutionProvider", "CPUExecutionProvider"][not self.has_cuda :]
+
+    def get_outputs(self) -> list[Any]:
+        return [SimpleNamespace(name="embedding")]
+
+    def io_binding(self) -> Any:
+        return SimpleNamespace(
+            bind_cpu_input=lambda name, array: self.bound.update({name: array}),
+            bind_output=lambda name, device: self.bound.update({name: device}),
+            get_outputs=lambda: [SimpleNamespace(numpy=lambda: np.ones((2, 3), np.float32))],
+        )
+
+    def run_with_iobinding(self, binding: Any) -> None:
+        self.bound["ran"] = True
+
+
+@pytest.fixture
+def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> type[FakeSession]:
+    """An onnxruntime that has a CUDA provider."""
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr("onnxruntime.InferenceSession", FakeSession)
+    return FakeSession
+
+
+def test_an_onnx_tower_runs_on_the_gpu_that_it_is_given(artifact: Path, fake_cuda: type[FakeSession]) -> None:
+    tower = load_tower("onnx", artifact / RUNTIMES["onnx"], gpu_id=3)
+    assert fake_cuda.made.given == [("CUDAExecutionProvider", {"device_id": 3})]
+    ids = np.array([1, 2])
+    assert tower({"user_id": ids}).shape == (2, 3)
+    assert fake_cuda.made.bound.pop("user_id").tolist() == [1, 2]
+    assert fake_cuda.made.bound == {"embedding": "cpu", "ran": True}
+
+
+def test_an_onnx_tower_never_falls_back_to_the_cpu_in_silence(
+    artifact: Path, fake_cuda: type[FakeSession], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fake_cuda, "has_cuda", False)
+    with pytest.raises(RuntimeUnavailableError, match="could not use CUDA and took CPUExecutionProvider"):
+        load_tower("onnx", artifact / RUNTIMES["onnx"], gpu_id=3)

@@ -56,13 +56,18 @@ def test_names_the_files_that_it_uses() -> None:
         "index/embeddings.npy",
         "index/ids.bytes.npy",
         "index/ids.offsets.npy",
+        "index/ids.slots.npy",
         "columns/title.bytes.npy",
         "columns/title.offsets.npy",
         "filters/title.codes.npy",
         "filters/title.distinct.bytes.npy",
         "filters/title.distinct.offsets.npy",
-        "encoders/user_id.json",
-        "encoders/item_id.json",
+        "encoders/user_id.bytes.npy",
+        "encoders/user_id.offsets.npy",
+        "encoders/user_id.slots.npy",
+        "encoders/item_id.bytes.npy",
+        "encoders/item_id.offsets.npy",
+        "encoders/item_id.slots.npy",
         "lookup/age.values.npy",
         "lookup/history.values.npy",
         "lookup/history.offsets.npy",
@@ -87,7 +92,7 @@ def test_for_serving_keeps_one_query_tower(artifact: Path, runtime: str) -> None
     assert serving.candidate is None
     assert serving.onnx_opset == (complete.onnx_opset if runtime == "onnx" else None)
     assert serving.files.keys() == serving.used_files()
-    assert "encoders/genres.json" not in serving.files
+    assert "encoders/genres.bytes.npy" not in serving.files
     serving.verify_files(artifact)
 
 

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.handlers.small import EMBEDDINGS, json_texts, small_search
+from tests.handlers.small import EMBEDDINGS, small_search
 from torchtowers.handlers import tower_search as module
 from torchtowers.handlers.errors import ArtifactError
 from torchtowers.handlers.index import ExactIndex
 from torchtowers.handlers.request import Row
+from torchtowers.handlers.token_table import TokenTable
 from torchtowers.handlers.tower_search import TowerSearch
 from torchtowers.handlers.vectors import Vectors
 
@@ -45,7 +46,7 @@ def test_a_batch_in_blocks_gives_the_same(small: TowerSearch, monkeypatch: pytes
 
 
 def test_items_without_history_index_are_never_excluded_by_it(small: TowerSearch) -> None:
-    index = ExactIndex(Vectors(EMBEDDINGS), json_texts(["10", "11", "other", "13"]))
+    index = ExactIndex(Vectors(EMBEDDINGS), TokenTable.of(["10", "11", "other", "13"]))
     without = TowerSearch(small.encoder, small.tower, index)
     row = small.encoder.encode(Row({"user_id": "u1"}, k=4, exclude_history=True))
     ((items, _),) = found(without, [row])
