@@ -10,7 +10,7 @@ from pathlib import Path
 from torchtowers.handlers.errors import shorten
 from torchtowers.serving.errors import ServingError
 
-__all__ = ["Archive", "choose_archives"]
+__all__ = ["Archive", "archives_of", "choose_archives", "read_archive"]
 
 _MANIFEST = "MAR-INF/MANIFEST.json"
 _ENDS = (".mar", ".tar.gz")
@@ -57,7 +57,7 @@ def choose_archives(model_store: Path, models: str) -> list[Archive]:
             f"{model_store}: no such model store; name the folder of the archives with --model-store"
         )
     if models.strip().lower() == "all":
-        chosen = [read_archive(path) for path in _archives_of(model_store)]
+        chosen = [read_archive(path) for path in archives_of(model_store)]
         if not chosen:
             raise ServingError(
                 f"{model_store}: no archive in this model store: make one with `torchtowers archive build`"
@@ -111,7 +111,8 @@ def _manifest(path: Path) -> bytes:
         return zipped.read(_MANIFEST)
 
 
-def _archives_of(model_store: Path) -> list[Path]:
+def archives_of(model_store: Path) -> list[Path]:
+    """Give the paths in a model store that are archives by their name or their manifest, sorted."""
     return [
         path
         for path in sorted(model_store.iterdir())
@@ -132,7 +133,7 @@ def _choose(model_store: Path, item: str) -> list[Archive]:
         return [read_archive(_existing(model_store, item))]
     # A model's name stands for every version of it; other files in the store are none of its business.
     named = []
-    for path in _archives_of(model_store):
+    for path in archives_of(model_store):
         try:
             archive = read_archive(path)
         except ServingError:
@@ -149,7 +150,7 @@ def _existing(model_store: Path, file: str) -> Path:
     # TorchServe takes a path with folders as one below the store, and refuses the others.
     if Path(file).name == file and path.exists():
         return path
-    there = ", ".join(other.name for other in _archives_of(model_store)) or "no archive"
+    there = ", ".join(other.name for other in archives_of(model_store)) or "no archive"
     raise ServingError(f"{path}: no such archive in the model store, which holds {there}")
 
 

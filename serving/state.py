@@ -5,10 +5,11 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -115,16 +116,27 @@ class StateFolder:
 
     def write(self, record: Record) -> None:
         """Write the record; whoever reads at the same moment sees the old one or the new one whole."""
-        draft = self.record_file.with_suffix(".tmp")
-        with self._writing():
-            draft.write_text(json.dumps(asdict(record), indent=2) + "\n")
-            draft.replace(self.record_file)
+        self.write_json(self.record_file.name, asdict(record))
 
     def read(self) -> Record | None:
         """Read the record of the last start; None when there is none that this version understands."""
         try:
-            return Record(**json.loads(self.record_file.read_text()))
-        except (FileNotFoundError, ValueError, TypeError, RecursionError):
+            return Record(**self.read_json(self.record_file.name))
+        except TypeError:
+            return None
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write one of the folder's files, whole or not at all."""
+        draft = self.path / f"{name}.tmp"
+        with self._writing():
+            draft.write_text(json.dumps(content, indent=2) + "\n")
+            draft.replace(self.path / name)
+
+    def read_json(self, name: str) -> Any:
+        """Read one of the folder's files; None when there is none, or it is no JSON."""
+        try:
+            return json.loads((self.path / name).read_text())
+        except (FileNotFoundError, ValueError, RecursionError):
             return None
         except OSError as error:
             raise _refused(self.path, "read", error.strerror) from None
