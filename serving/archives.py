@@ -4,11 +4,13 @@ import json
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from torchtowers.handlers.errors import shorten
+from torchtowers.handlers.errors import TowersError, shorten
 from torchtowers.serving.errors import ServingError
+from torchtowers.serving.integrity import require_intact
 
 __all__ = ["Archive", "archives_of", "choose_archives", "read_archive"]
 
@@ -41,33 +43,39 @@ class Archive:
         return f"{self.file} ({self.name} {self.version})"
 
 
-def choose_archives(model_store: Path, models: str) -> list[Archive]:
+def choose_archives(
+    model_store: Path,
+    models: str,
+    *,
+    without: Collection[str] = (),
+    left_out: Callable[[str], None] | None = None,
+) -> list[Archive]:
     """Find the archives that `models` means.
 
     Args:
         model_store: The folder with the archives.
         models: `all`, or a list with commas: `movies`, `movies.mar` or `name=movies.mar`. An archive is a
             `.mar`, a `.tar.gz`, or a directory that holds a manifest.
+        without: Files that are meant only where they are named themselves.
+        left_out: Called with one line for each archive that `all` leaves out, as it is damaged; those
+            beside it are to be served. One that is named has to be sound.
 
     Raises:
-        ServingError: The folder or an archive is missing, isn't an archive, or is there twice.
+        ServingError: The folder or an archive is missing, isn't an archive, or is there twice; or `all`
+            leaves nothing.
     """
     if not model_store.is_dir():
         raise ServingError(
             f"{model_store}: no such model store; name the folder of the archives with --model-store"
         )
     if models.strip().lower() == "all":
-        chosen = [read_archive(path) for path in archives_of(model_store)]
-        if not chosen:
-            raise ServingError(
-                f"{model_store}: no archive in this model store: make one with `torchtowers archive build`"
-            )
+        chosen = _sound(model_store, without, left_out or (lambda _: None))
     else:
         chosen = [
             found
             for item in models.split(",")
             if item.strip()
-            for found in _choose(model_store, item.strip())
+            for found in _choose(model_store, item.strip(), without)
         ]
         if not chosen:
             raise ServingError(f"models: expected 'all' or names of archives, got {shorten(models)!r}")
@@ -120,11 +128,31 @@ def archives_of(model_store: Path) -> list[Path]:
     ]
 
 
+def _sound(model_store: Path, without: Collection[str], left_out: Callable[[str], None]) -> list[Archive]:
+    chosen, damaged = [], []
+    for path in archives_of(model_store):
+        if path.name in without:
+            continue
+        try:
+            archive = read_archive(path)
+            require_intact(path)
+        except TowersError as error:
+            damaged.append(str(error))
+        else:
+            chosen.append(archive)
+    if not chosen:
+        reason = "; ".join(damaged) or "no archive in this model store"
+        raise ServingError(f"{model_store}: {reason}: make one with `torchtowers archive build`")
+    for reason in damaged:
+        left_out(f"left out: {reason}")
+    return chosen
+
+
 def _stem(path: Path) -> str:
     return path.name.removesuffix(".tar.gz").removesuffix(".mar")
 
 
-def _choose(model_store: Path, item: str) -> list[Archive]:
+def _choose(model_store: Path, item: str, without: Collection[str]) -> list[Archive]:
     name, equals, file = item.partition("=")
     if equals:
         archive = read_archive(_existing(model_store, file.strip()))
@@ -140,7 +168,7 @@ def _choose(model_store: Path, item: str) -> list[Archive]:
             if _stem(path) == item:
                 raise
             continue
-        if archive.name == item:
+        if archive.name == item and archive.file not in without:
             named.append(archive)
     return named or [read_archive(_existing(model_store, f"{item}.mar"))]
 

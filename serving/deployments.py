@@ -1,6 +1,5 @@
 """What was deployed to a server, so that a restart serves it and a rollback finds what was before."""
 
-import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 

@@ -1,7 +1,6 @@
-"""Waits until a version has answered all that it was asked: TorchServe never answers what it drops with one."""
+"""Waits until a version has answered all it was asked: what it still holds when it goes is never answered."""
 
 import time
-from collections.abc import Callable
 
 import psutil
 
@@ -13,6 +12,8 @@ __all__ = ["drain"]
 _PAUSE = 0.1
 # A request that was given its version before the default changed is in the queue long before that.
 _QUIET = 1.0
+# A worker that has answered waits for its next request this soon.
+_SETTLED = 0.02
 
 
 def drain(management: Management, name: str, version: str, *, timeout: float) -> bool:
@@ -66,19 +67,21 @@ def _all_done(management: Management, name: str, version: str, deadline: float) 
             management.probe(name, version, timeout=left)
         except ServingError:
             return False
-        _wait(lambda: _changed(before), _PAUSE)
-        answered = _changed(before)
+        answered = _who_moved(before)
         if len(answered) != 1:
             return False
-        waiting -= answered & before.keys()
+        waiting -= answered
         waiting &= {worker.pid for worker in _workers(management, name, version)}
     return True
 
 
-def _wait(condition: Callable[[], object], seconds: float) -> None:
-    until = time.monotonic() + seconds
-    while not condition() and time.monotonic() < until:
-        time.sleep(0.005)
+def _who_moved(before: dict[int, int]) -> set[int]:
+    """Give the workers that have waited for something since; the one that answered does so right away."""
+    until = time.monotonic() + _PAUSE
+    while time.monotonic() < until and not _changed(before):
+        time.sleep(_SETTLED)
+    time.sleep(_SETTLED)
+    return _changed(before)
 
 
 def _changed(before: dict[int, int]) -> set[int]:
@@ -91,7 +94,8 @@ def _find(management: Management, name: str, version: str) -> Model | None:
 
 def _workers(management: Management, name: str, version: str) -> tuple[Worker, ...]:
     model = _find(management, name, version)
-    return () if model is None else model.workers
+    # One that isn't ready holds no request.
+    return () if model is None else tuple(one for one in model.workers if one.status == "READY")
 
 
 def _steps(workers: tuple[Worker, ...]) -> dict[int, int]:

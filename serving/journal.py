@@ -14,22 +14,24 @@ class Journal:
     """What a rollout has changed, or is about to.
 
     Args:
+        time: When it began; no other rollout has the same.
+        store: The model store.
         name: The model.
         new: The version that is to come.
         file: Its archive in the model store.
         placed: Whether the archive was put there by this rollout.
         registered: Whether the server had the new version before this rollout.
         old: The version that was the default before; None for a model that is new to the server.
-        committed: Whether the new version is there to stay.
     """
 
+    time: str
+    store: str
     name: str
     new: str
     file: str
     placed: bool
     registered: bool
     old: str | None
-    committed: bool = False
 
 
 def write_journal(folder: StateFolder, journal: Journal) -> None:

@@ -1,10 +1,14 @@
 """What a server's logs say about a start that failed."""
 
 import re
+import time
 from collections.abc import Collection
 from pathlib import Path
 
-__all__ = ["LogReader"]
+__all__ = ["LogReader", "last_error"]
+
+_PAUSE = 0.1
+_LAST_LINES = 2.0
 
 _LINE = re.compile(r"^\S+ \[\w+ *\] (?P<thread>.+?) (?P<logger>[\w.]+) - (?P<message>.*)$")
 _WORKER = re.compile(r"^(?P<worker>W-(?P<id>\d+)-(?P<model>.+?))(-stdout|-stderr)?$")
@@ -112,3 +116,19 @@ class LogReader:
                 return file.read().decode("utf-8", "replace").splitlines()
         except FileNotFoundError:
             return []
+
+
+def last_error(worker: str, reader: LogReader) -> str:
+    """Give what a worker that died said last; waits a moment for it, as it is logged after its end."""
+    deadline = time.monotonic() + _LAST_LINES
+    while time.monotonic() < deadline:
+        error = reader.last_error(worker)
+        if error:
+            return error
+        time.sleep(_PAUSE)
+    words = reader.last_words(worker)
+    return (
+        f"without an error of its own, last line: {words}"
+        if words
+        else "without a word (killed, or out of memory?)"
+    )
