@@ -6,6 +6,7 @@ try:
     from torchtowers.serving.client import Client
     from torchtowers.serving.management import Model, Worker
     from torchtowers.serving.rollout import Deployment, deploy, rollback
+    from torchtowers.serving.rollout_status import ServedVersion, rollout_status
     from torchtowers.serving.server import Server, current_token, start, status, stop
 except ModuleNotFoundError as missing:
     if missing.name is None or missing.name.split(".")[0] not in ("google", "grpc", "httpx", "psutil"):
@@ -16,11 +17,13 @@ __all__ = [
     "Client",
     "Deployment",
     "Model",
+    "ServedVersion",
     "Server",
     "Worker",
     "current_token",
     "deploy",
     "rollback",
+    "rollout_status",
     "start",
     "status",
     "stop",

@@ -18,6 +18,9 @@ from torchtowers.serving.tokens import Tokens
 
 __all__ = ["Client"]
 
+# A connection a thread. With fewer kept than are used, httpx closes some while other threads look at them.
+_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=None)
+
 
 class Client:
     """A connection to a TorchServe, kept open between requests; close it, or use it in a `with` block.
@@ -45,7 +48,7 @@ class Client:
     ) -> None:
         self._token = token
         self._renew = renew
-        self._http = httpx.Client(base_url=rest, trust_env=not _on_loopback(rest))
+        self._http = httpx.Client(base_url=rest, trust_env=not _on_loopback(rest), limits=_LIMITS)
         self._grpc = GrpcChannel(grpc) if grpc else None
 
     @classmethod

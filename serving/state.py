@@ -127,7 +127,7 @@ class StateFolder:
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write one of the folder's files, whole or not at all."""
-        draft = self.path / f"{name}.tmp"
+        draft = (self.path / name).with_suffix(".tmp")
         with self._writing():
             draft.write_text(json.dumps(content, indent=2) + "\n")
             draft.replace(self.path / name)
