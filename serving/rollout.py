@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from torchtowers.serving.archives import Archive
+from torchtowers.serving.archives import Archive, read_archive
 from torchtowers.serving.client import Client
 from torchtowers.serving.deployments import Deployed, Deployments
 from torchtowers.serving.draining import drain
@@ -108,13 +108,14 @@ def deploy(
         recover(folder, management)
         store = Path(record.model_store)
         clear_drafts(store)
-        archive, placed = plan(Path(file), store)
-        running = management.versions(archive.name)
-        if any(model.version == archive.version for model in running):
+        read = read_archive(Path(file))
+        running = management.versions(read.name)
+        if any(model.version == read.version for model in running):
             raise ServingError(
-                f"{archive.name} {archive.version} is on the server already: build the new one with a "
-                "--version of its own"
+                f"{read.name} {read.version} is on the server already: build the new one with a --version "
+                "of its own"
             )
+        archive, placed = plan(Path(file), store)
         journal = Journal(
             time=_now(),
             store=str(store),

@@ -41,15 +41,7 @@ class Load:
 
 
 @contextmanager
-def load(
-    state: Path,
-    name: str,
-    body: Mapping[str, Any],
-    *,
-    clients: int,
-    version: str | None = None,
-    **options: Any,
-) -> Iterator[Load]:
+def load(state: Path, name: str, body: Mapping[str, Any], *, clients: int, **options: Any) -> Iterator[Load]:
     """Ask by so many threads, each by a connection that is kept, for the block."""
     seen = Load()
     stopped = threading.Event()

@@ -70,20 +70,20 @@ def archive(folder: Path, version: str, handler: str = ECHO_HANDLER) -> Path:
 def test_a_good_version_takes_over_and_goes_back(served: Server, built: Path) -> None:
     said: list[str] = []
     with load(served.state, "m", BODY, clients=CLIENTS) as seen:
-        seen.wait_for(500)
+        seen.wait_for(200)
         done = deploy(
             archive(built, "2.0"),
             state=served.state,
             progress=said.append,
         )
         assert (done.version, done.before, done.old_stays) == ("2.0", "1.0", False)
-        seen.wait_for(500, "2.0")
+        seen.wait_for(200, "2.0")
         assert all_of(served) == {"2.0"}
         (told,) = rollout_status("m", state=served.state)
         assert (told.default, told.rollback, told.archive) == (True, "1.0", "m-2.0.mar")
         back = rollback("m", state=served.state)
         assert (back.version, back.before) == ("1.0", "2.0")
-        seen.wait_for(500, "1.0")
+        seen.wait_for(200, "1.0")
     assert seen.failures == []
     assert all_of(served) == {"1.0"}
     assert said[-1] == "m 1.0: unregistered, all it was asked is answered"
@@ -148,8 +148,15 @@ def test_a_slow_version_is_waited_for_and_its_time_is_limited(served: Server, bu
     assert all_of(served) == {"1.0"}
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("pinned", [None, "1.0"], ids=["default", "pinned"])
+@pytest.mark.parametrize(
+    ("workers", "pinned"),
+    [
+        (1, None),
+        (2, "1.0"),
+        pytest.param(1, "1.0", marks=pytest.mark.slow),
+        pytest.param(2, None, marks=pytest.mark.slow),
+    ],
+)
 def test_what_the_old_version_was_asked_is_answered(
     served: Server, built: Path, workers: int, pinned: str | None
 ) -> None:
@@ -204,13 +211,21 @@ def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda sent: sent.name)
-@pytest.mark.parametrize("when", ["loading", "draining"])
+@pytest.mark.parametrize(
+    ("when", "sent"),
+    [
+        ("loading", signal.SIGKILL),
+        ("draining", signal.SIGKILL),
+        ("draining", signal.SIGINT),
+        pytest.param("loading", signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param("draining", signal.SIGTERM, marks=pytest.mark.slow),
+    ],
+)
 def test_a_deploy_that_is_ended(served: Server, built: Path, sent: signal.Signals, when: str) -> None:
     before = store_of(served)
     file = archive(built, "5.0", SLOW if when == "loading" else ECHO_HANDLER)
     with load(served.state, "m", BODY, clients=CLIENTS) as seen, Client.from_state(served.state) as client:
-        holder = threading.Thread(target=client.predict, args=("m", {**BODY, "sleep": 6}))
+        holder = threading.Thread(target=client.predict, args=("m", {**BODY, "sleep": 4}))
         if when == "draining":
             seen.wait_for(64)
         with subprocess.Popen(command("deploy", file, "--state", served.state)) as process:
