@@ -3,7 +3,9 @@
 from torchtowers.serving.errors import ServingError
 
 try:
+    from torchtowers.serving.async_client import AsyncClient
     from torchtowers.serving.client import Client
+    from torchtowers.serving.conversation import Retry
     from torchtowers.serving.management import Model, Worker
     from torchtowers.serving.rollout import Deployment, deploy, rollback
     from torchtowers.serving.rollout_status import ServedVersion, rollout_status
@@ -14,9 +16,11 @@ except ModuleNotFoundError as missing:
     raise ServingError(f"{missing.name} is not installed: pip install 'torchtowers[serve]'") from missing
 
 __all__ = [
+    "AsyncClient",
     "Client",
     "Deployment",
     "Model",
+    "Retry",
     "ServedVersion",
     "Server",
     "Worker",

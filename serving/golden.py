@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from torchtowers.handlers.errors import shorten
+from torchtowers.serving.answers import agree
 from torchtowers.serving.client import Client
 from torchtowers.serving.errors import AnswerError, ServingError
 
@@ -176,10 +177,5 @@ def _require_finite(what: str, answer: Any) -> None:
 
 
 def _require_same(what: str, answer: Any, expected: Any) -> None:
-    ours, theirs = _rows(answer), _rows(expected)
-    if [list(row) for row in ours] != [list(row) for row in theirs]:
+    if not agree(answer, expected, _TOLERANCE):
         raise ServingError(f"{what}: expected {shorten(expected)}, got {shorten(answer)}")
-    for got, wanted in zip(ours, theirs, strict=True):
-        for item, score in wanted.items():
-            if not math.isclose(got[item], score, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE):
-                raise ServingError(f"{what}: expected {score} for {item}, got {got[item]}")
