@@ -12,6 +12,7 @@ from torchtowers.handlers.errors import BodyError, shorten
 from torchtowers.serving.errors import AnswerError, ServerNotRunningError, ServingError, answer_error
 
 __all__ = [
+    "WORKER_DIED",
     "Ask",
     "Pause",
     "Renew",
@@ -25,7 +26,7 @@ __all__ = [
     "timed_out",
 ]
 
-_WORKER_DIED = "Worker died."
+WORKER_DIED = "Worker died."
 # The worker's batch died with it, and one of its requests may be why.
 _TRIES_AFTER_A_DEATH = 2
 
@@ -108,7 +109,7 @@ def converse(
             if error.type == "InvalidKeyException" and token is not None and renewable:
                 token, renewable = (yield Renew(token)), False
                 continue
-            deaths += str(error) == _WORKER_DIED
+            deaths += str(error) == WORKER_DIED
             if not _is_passing(error) or deaths > _TRIES_AFTER_A_DEATH:
                 raise timed_out(name, timeout) if error.type == "timeout" else error from None
             last: ServingError = error
@@ -121,8 +122,8 @@ def converse(
 
 
 def _is_passing(error: AnswerError) -> bool:
-    if str(error) == _WORKER_DIED:
-        return error.code in (500, 507)
+    if str(error) == WORKER_DIED:
+        return True
     # Of TorchServe's 503s an InternalServerException is the handler's own failure; a proxy's have no type.
     return error.code in (502, 503) and error.type != "InternalServerException"
 

@@ -5,7 +5,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from torchtowers.serving.conversation import timed_out
+from torchtowers.serving.conversation import WORKER_DIED, timed_out
 from torchtowers.serving.errors import ServerNotRunningError, ServingError, answer_error
 from torchtowers.serving.grpc_messages import PREDICTIONS, PredictionResponse, PredictionsRequest
 
@@ -136,6 +136,8 @@ def _metadata(token: str | None) -> tuple[tuple[str, str], ...]:
 def _error(target: str, name: str, status: grpc.StatusCode, details: str, timeout: float) -> ServingError:
     message, _, exception = details.partition("\n")
     kind = exception.strip().rpartition(".")[2]
+    if message == WORKER_DIED and status is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return answer_error(message, code=507, type=kind)
     if kind:
         return answer_error(message, code=_STATUSES.get(status) or _EXCEPTIONS.get(kind, 500), type=kind)
     if status is grpc.StatusCode.UNAVAILABLE:
