@@ -120,10 +120,18 @@ def _manifest(path: Path) -> bytes:
 
 
 def archives_of(model_store: Path) -> list[Path]:
-    """Give the paths in a model store that are archives by their name or their manifest, sorted."""
+    """Give the paths in a model store that are archives by their name or their manifest, sorted.
+
+    Raises:
+        ServingError: The store can't be read.
+    """
+    try:
+        paths = sorted(model_store.iterdir())
+    except OSError as error:
+        raise ServingError(f"{model_store}: can't read the model store ({error.strerror})") from None
     return [
         path
-        for path in sorted(model_store.iterdir())
+        for path in paths
         if (path.is_file() and path.name.endswith(_ENDS)) or (path / _MANIFEST).is_file()
     ]
 

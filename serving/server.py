@@ -11,10 +11,8 @@ from torchtowers.serving.archives import Archive, choose_archives
 from torchtowers.serving.deployments import Deployments
 from torchtowers.serving.errors import ServerNotRunningError, ServingError
 from torchtowers.serving.java import server_command, server_environment
-from torchtowers.serving.log_config import LOG_CONFIG
 from torchtowers.serving.logs import LogReader
 from torchtowers.serving.management import Management, Model
-from torchtowers.serving.metrics_config import metrics_config
 from torchtowers.serving.ports import require_free_ports
 from torchtowers.serving.process import deferred_interrupt, end, end_orphans, find, spawn
 from torchtowers.serving.properties import Properties, read_properties
@@ -115,7 +113,7 @@ def start(
             reader = LogReader(folder.logs)
             say(f"starting TorchServe with {', '.join(map(str, archives))}")
             with deferred_interrupt():
-                process = spawn(command, cwd=folder.path, environment=environment, console=reader.console)
+                process = spawn(command, cwd=folder.path, environment=environment, console=folder.console)
                 record = _record(process, properties, model_store, tmp)
                 folder.write(record)
             with management_of(folder, record) as management:
@@ -219,10 +217,7 @@ def _prepare(folder: StateFolder) -> Path:
     left_behind = folder.read()
     if left_behind is not None:
         end_orphans(left_behind.pid, left_behind.tmp)
-    tmp = folder.prepare()
-    folder.log_config.write_text(LOG_CONFIG, encoding="utf-8")
-    folder.metrics_config.write_text(metrics_config(), encoding="utf-8")
-    return tmp
+    return folder.prepare()
 
 
 def _record(process: psutil.Process, properties: Properties, model_store: Path, tmp: Path) -> Record:

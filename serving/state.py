@@ -14,6 +14,8 @@ from typing import Any
 import platformdirs
 
 from torchtowers.serving.errors import ServingError
+from torchtowers.serving.log_config import LOG_CONFIG
+from torchtowers.serving.metrics_config import metrics_config
 
 __all__ = ["Record", "StateFolder"]
 
@@ -74,6 +76,7 @@ class StateFolder:
         self.log_config = self.path / "log4j2.xml"
         self.metrics_config = self.path / "metrics.yaml"
         self.logs = self.path / "logs"
+        self.console = self.logs / "console.log"
 
     def prepare(self) -> Path:
         """Make the folder ready for a new server, and give its temporary folder.
@@ -88,6 +91,9 @@ class StateFolder:
         with self._writing():
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.logs.mkdir(exist_ok=True)
+            self.console.open("ab").close()
+            self.log_config.write_text(LOG_CONFIG, encoding="utf-8")
+            self.metrics_config.write_text(metrics_config(), encoding="utf-8")
             self.key_file.unlink(missing_ok=True)
             if len(os.fsencode(tmp)) <= _LONGEST_TMPDIR:
                 tmp.mkdir(mode=0o700)
