@@ -24,6 +24,7 @@ __all__ = [
     "rest_path",
     "rows_of",
     "timed_out",
+    "too_large",
 ]
 
 WORKER_DIED = "Worker died."
@@ -133,6 +134,13 @@ def timed_out(name: str, seconds: float) -> AnswerError:
     return answer_error(f"{name}: no answer within {seconds:g} s", code=504, type="timeout")
 
 
+def too_large(name: str) -> AnswerError:
+    """Give the error of a request whose bytes are more than the server takes; it says so without a word."""
+    return answer_error(
+        f"{name}: the request is larger than the server's max_request_size", code=413, type="too_large"
+    )
+
+
 def rest_path(name: str, version: str | None) -> str:
     """Give the path that a model answers at."""
     return f"/predictions/{quote(name, safe='')}" + (f"/{quote(version, safe='')}" if version else "")
@@ -178,6 +186,8 @@ def parse_answer(name: str, content: bytes, status: int) -> Any:
         AnswerError: It is an error: by its status, or because it has what all errors here have.
         ServingError: It is no JSON.
     """
+    if status == 413 and not content:
+        raise too_large(name)
     try:
         answer = json.loads(content)
     except (ValueError, RecursionError):

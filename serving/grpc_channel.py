@@ -5,7 +5,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from torchtowers.serving.conversation import WORKER_DIED, timed_out
+from torchtowers.serving.conversation import WORKER_DIED, timed_out, too_large
 from torchtowers.serving.errors import ServerNotRunningError, ServingError, answer_error
 from torchtowers.serving.grpc_messages import PREDICTIONS, PredictionResponse, PredictionsRequest
 
@@ -142,6 +142,9 @@ def _error(target: str, name: str, status: grpc.StatusCode, details: str, timeou
         return answer_error(message, code=_STATUSES.get(status) or _EXCEPTIONS.get(kind, 500), type=kind)
     if status is grpc.StatusCode.UNAVAILABLE:
         return ServerNotRunningError(f"no server answers at {target} (gRPC: {message})")
+    if status is grpc.StatusCode.CANCELLED and "RST_STREAM" in details:
+        # Nothing else makes this server end a call: its limit is checked while the request comes.
+        return too_large(name)
     if status is grpc.StatusCode.DEADLINE_EXCEEDED:
         return timed_out(name, timeout)
     if status is grpc.StatusCode.PERMISSION_DENIED:
