@@ -6,9 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import httpx
-
-from torchtowers.serving.client import LIMITS, NO_GRPC, on_loopback, served_by
+from torchtowers.serving.client import NO_GRPC, served_by
 from torchtowers.serving.conversation import (
     Ask,
     Renew,
@@ -23,6 +21,7 @@ from torchtowers.serving.conversation import (
 )
 from torchtowers.serving.errors import AnswerError, ServerNotRunningError, ServingError
 from torchtowers.serving.grpc_channel import AsyncGrpcChannel
+from torchtowers.serving.rest_channel import AsyncRestChannel
 
 __all__ = ["AsyncClient"]
 
@@ -54,7 +53,7 @@ class AsyncClient:
         self._token = token
         self._renew = renew
         self._retry = retry or Retry()
-        self._http = httpx.AsyncClient(base_url=rest, trust_env=not on_loopback(rest), limits=LIMITS)
+        self._rest = AsyncRestChannel(rest)
         self._grpc = AsyncGrpcChannel(grpc) if grpc else None
 
     @classmethod
@@ -82,7 +81,7 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        await self._rest.close()
         if self._grpc:
             await self._grpc.close()
 
@@ -170,15 +169,9 @@ class AsyncClient:
             # An error of a single request of a batch comes with the status OK.
             return parse_answer(name, answered, 200)
         try:
-            async with asyncio.timeout(step.seconds):
-                answer = await self._http.post(
-                    rest_path(name, version),
-                    content=content,
-                    headers=rest_headers(step.token),
-                    timeout=None,
-                )
+            status, answered = await self._rest.post(
+                rest_path(name, version), content, rest_headers(step.token), step.seconds
+            )
         except TimeoutError:
             raise timed_out(name, step.seconds) from None
-        except httpx.TransportError as error:
-            raise ServerNotRunningError(f"no server answers at {self._http.base_url} ({error})") from None
-        return parse_answer(name, answer.content, answer.status_code)
+        return parse_answer(name, answered, status)

@@ -6,8 +6,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import httpx
-
 from torchtowers.serving.conversation import (
     Ask,
     Renew,
@@ -23,13 +21,11 @@ from torchtowers.serving.conversation import (
 from torchtowers.serving.errors import AnswerError, ServerNotRunningError, ServingError
 from torchtowers.serving.grpc_channel import GrpcChannel
 from torchtowers.serving.process import find
+from torchtowers.serving.rest_channel import RestChannel
 from torchtowers.serving.state import StateFolder
 from torchtowers.serving.tokens import Tokens
 
-__all__ = ["LIMITS", "NO_GRPC", "Client", "on_loopback", "served_by"]
-
-LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=None)
-"""A connection a thread: with fewer kept than used, httpx closes some while other threads look at them."""
+__all__ = ["NO_GRPC", "Client", "served_by"]
 
 NO_GRPC = "this client has no gRPC address: give one as Client(rest, grpc='127.0.0.1:7070')"
 
@@ -63,7 +59,7 @@ class Client:
         self._token = token
         self._renew = renew
         self._retry = retry or Retry()
-        self._http = httpx.Client(base_url=rest, trust_env=not on_loopback(rest), limits=LIMITS)
+        self._rest = RestChannel(rest)
         self._grpc = GrpcChannel(grpc) if grpc else None
 
     @classmethod
@@ -91,7 +87,7 @@ class Client:
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        self._rest.close()
         if self._grpc:
             self._grpc.close()
 
@@ -180,17 +176,12 @@ class Client:
                 name, self._grpc.predictions(name, version, content, step.token, step.seconds), 200
             )
         try:
-            answer = self._http.post(
-                rest_path(name, version),
-                content=content,
-                headers=rest_headers(step.token),
-                timeout=step.seconds,
+            status, answered = self._rest.post(
+                rest_path(name, version), content, rest_headers(step.token), step.seconds
             )
-        except httpx.TimeoutException:
+        except TimeoutError:
             raise timed_out(name, step.seconds) from None
-        except httpx.TransportError as error:
-            raise ServerNotRunningError(f"no server answers at {self._http.base_url} ({error})") from None
-        return parse_answer(name, answer.content, answer.status_code)
+        return parse_answer(name, answered, status)
 
 
 def served_by(state: str | Path | None) -> tuple[str, str, str | None, Callable[[str], str] | None]:
@@ -212,9 +203,3 @@ def served_by(state: str | Path | None) -> tuple[str, str, str | None, Callable[
         return tokens.renew("inference", refused)
 
     return record.inference, record.grpc, tokens.current("inference"), renew
-
-
-def on_loopback(address: str) -> bool:
-    """Tell whether an address is this host's own, which no proxy of the environment can reach."""
-    host = httpx.URL(address).host
-    return host in ("localhost", "::1") or host.startswith("127.")
