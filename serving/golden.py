@@ -7,28 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torchtowers.handlers.agreement import agree
 from torchtowers.handlers.errors import shorten
-from torchtowers.serving.answers import agree
+from torchtowers.handlers.samples import FILE_NAME, Sample, parse_samples
+from torchtowers.serving.archives import read_member
 from torchtowers.serving.client import Client
 from torchtowers.serving.errors import AnswerError, ServingError
 
-__all__ = ["Comparison", "GoldenRequest", "compare", "read_golden"]
+__all__ = ["Comparison", "compare", "read_golden", "recorded_in"]
 
 # Another runtime, or another number of threads, sums in another order.
 _TOLERANCE = 1e-3
-
-
-@dataclass(frozen=True)
-class GoldenRequest:
-    """A request, and the answer that it has to have.
-
-    Args:
-        body: The request.
-        answer: What has to be answered, up to the rounding of scores; None where it isn't known.
-    """
-
-    body: Mapping[str, Any]
-    answer: Any = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +60,7 @@ class Comparison:
             raise ServingError(f"a score differs by {found:.4g}, at most {max_difference:g} is asked for")
 
 
-def read_golden(path: Path) -> list[GoldenRequest]:
+def read_golden(path: Path) -> list[Sample]:
     """Read requests, a JSON object a line: the body, or `{"request": body, "answer": answer}`.
 
     Raises:
@@ -87,9 +76,19 @@ def read_golden(path: Path) -> list[GoldenRequest]:
     return requests
 
 
-def compare(
-    client: Client, name: str, new: str, old: str | None, requests: Sequence[GoldenRequest]
-) -> Comparison:
+def recorded_in(archive: Path) -> Sequence[Sample]:
+    """Read the requests that an archive was recorded with, if it was.
+
+    Raises:
+        ArtifactError: They can't be read.
+    """
+    try:
+        return parse_samples(read_member(archive, FILE_NAME))
+    except KeyError:
+        return ()
+
+
+def compare(client: Client, name: str, new: str, old: str | None, requests: Sequence[Sample]) -> Comparison:
     """Ask the new version, and the old one where there is one.
 
     Raises:
@@ -99,7 +98,7 @@ def compare(
     shares: list[float] = []
     differences: list[float] = []
     for number, request in enumerate(requests, 1):
-        what = f"golden request {number} ({shorten(json.dumps(request.body))}) to {name} {new}"
+        what = f"golden request {number} ({shorten(json.dumps(request.request))}) to {name} {new}"
         before = None if old is None else _answer_of(client, name, old, request)
         answer = _answer_of(client, name, new, request)
         if isinstance(answer, AnswerError):
@@ -122,7 +121,7 @@ def compare(
     )
 
 
-def _parse(path: Path, number: int, line: str) -> GoldenRequest:
+def _parse(path: Path, number: int, line: str) -> Sample:
     try:
         read = json.loads(line)
     except (ValueError, RecursionError):
@@ -133,12 +132,12 @@ def _parse(path: Path, number: int, line: str) -> GoldenRequest:
         body, answer = read, None
     if not isinstance(body, dict):
         raise ServingError(f"{path}:{number}: expected a JSON object, the request, got {shorten(line)}")
-    return GoldenRequest(body, answer)
+    return Sample(body, answer)
 
 
-def _answer_of(client: Client, name: str, version: str, request: GoldenRequest) -> Any:
+def _answer_of(client: Client, name: str, version: str, request: Sample) -> Any:
     try:
-        return client.predict(name, request.body, version=version)
+        return client.predict(name, request.request, version=version)
     except AnswerError as error:
         return error
 

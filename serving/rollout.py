@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from torchtowers.handlers.samples import Sample
 from torchtowers.serving.archives import Archive, read_archive
 from torchtowers.serving.client import Client
 from torchtowers.serving.deployments import Deployed, Deployments
 from torchtowers.serving.draining import drain
 from torchtowers.serving.errors import AnswerError, ServerNotRunningError, ServingError
-from torchtowers.serving.golden import Comparison, GoldenRequest, compare, read_golden
+from torchtowers.serving.golden import Comparison, compare, read_golden, recorded_in
 from torchtowers.serving.guard import guarded
 from torchtowers.serving.journal import Journal, end_journal, write_journal
 from torchtowers.serving.loading import wait_until_loaded
@@ -50,7 +51,7 @@ class Deployment:
 @dataclass(frozen=True)
 class _Settings:
     workers: int | None
-    golden: Sequence[GoldenRequest]
+    golden: Sequence[Sample]
     min_overlap: float | None
     max_difference: float | None
     drain: float
@@ -80,7 +81,8 @@ def deploy(
         file: A `.mar` or a `.tar.gz`.
         state: The server's state folder, as for `start`.
         workers: How many run it; by default what the archive says.
-        golden: A file of requests, a JSON object a line: a body, or `{"request": …, "answer": …}`.
+        golden: A file of requests, a JSON object a line: a body, or `{"request": …, "answer": …}`; by
+            default those that the archive was recorded with.
         min_overlap: The least mean share of the old version's items in the new answers, from 0 to 1.
         max_difference: The most that one item's score may differ from the old version's.
         drain: Seconds that the version before gets to answer what it was asked. One that is still asked
@@ -244,11 +246,13 @@ class _Rollout:
         self._say("is ready")
 
     def _compare(self) -> Comparison | None:
-        if not self.settings.golden:
-            return None
         journal, settings = self.journal, self.settings
+        golden = settings.golden or recorded_in(Path(journal.store) / journal.file)
+        if not golden:
+            self._say("has no recorded requests and was asked none")
+            return None
         with Client.from_state(self.folder.path) as client:
-            comparison = compare(client, journal.name, journal.new, journal.old, settings.golden)
+            comparison = compare(client, journal.name, journal.new, journal.old, golden)
         self._say(str(comparison))
         comparison.require(settings.min_overlap, settings.max_difference)
         return comparison

@@ -13,6 +13,7 @@ from torchtowers.serving.errors import ServerNotRunningError, ServingError
 from torchtowers.serving.java import server_command, server_environment
 from torchtowers.serving.logs import LogReader
 from torchtowers.serving.management import Management, Model
+from torchtowers.serving.metrics_config import metrics_config
 from torchtowers.serving.ports import require_free_ports
 from torchtowers.serving.process import deferred_interrupt, end, end_orphans, find, spawn
 from torchtowers.serving.properties import Properties, read_properties
@@ -217,7 +218,9 @@ def _prepare(folder: StateFolder) -> Path:
     left_behind = folder.read()
     if left_behind is not None:
         end_orphans(left_behind.pid, left_behind.tmp)
-    return folder.prepare()
+    tmp = folder.prepare()
+    folder.metrics_config.write_text(metrics_config(), encoding="utf-8")
+    return tmp
 
 
 def _record(process: psutil.Process, properties: Properties, model_store: Path, tmp: Path) -> Record:

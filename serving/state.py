@@ -15,7 +15,6 @@ import platformdirs
 
 from torchtowers.serving.errors import ServingError
 from torchtowers.serving.log_config import LOG_CONFIG
-from torchtowers.serving.metrics_config import metrics_config
 
 __all__ = ["Record", "StateFolder"]
 
@@ -93,7 +92,6 @@ class StateFolder:
             self.logs.mkdir(exist_ok=True)
             self.console.open("ab").close()
             self.log_config.write_text(LOG_CONFIG, encoding="utf-8")
-            self.metrics_config.write_text(metrics_config(), encoding="utf-8")
             self.key_file.unlink(missing_ok=True)
             if len(os.fsencode(tmp)) <= _LONGEST_TMPDIR:
                 tmp.mkdir(mode=0o700)

@@ -4,9 +4,12 @@ from typing import Any
 
 import pytest
 
+from tests.servers import write_archive
+from torchtowers.export.archive import build_archive
+from torchtowers.handlers.samples import Sample, read_samples
 from torchtowers.serving import Client
 from torchtowers.serving.errors import AnswerError, ServingError, answer_error
-from torchtowers.serving.golden import Comparison, GoldenRequest, compare, read_golden
+from torchtowers.serving.golden import Comparison, compare, read_golden, recorded_in
 
 BODY = {"user_id": "1"}
 OLD = {"items": ["a", "b", "c", "d"], "scores": [4.0, 3.0, 2.0, 1.0]}
@@ -29,7 +32,7 @@ class Answers(Client):
 
 def compared(new: Any, old: Any = OLD, answer: Any = None) -> Comparison:
     with Answers({"2": new, "1": old}) as client:
-        return compare(client, "m", "2", "1", [GoldenRequest(BODY, answer)])
+        return compare(client, "m", "2", "1", [Sample(BODY, answer)])
 
 
 def test_overlap_and_difference_by_hand() -> None:
@@ -77,7 +80,7 @@ def test_a_score_that_is_no_number_fails() -> None:
 
 def test_the_first_version_is_compared_with_nothing() -> None:
     with Answers({"2": OLD}) as client:
-        found = compare(client, "m", "2", None, [GoldenRequest(BODY)])
+        found = compare(client, "m", "2", None, [Sample(BODY, None)])
     assert found == Comparison(1)
     found.require(1.0, 0.0)
 
@@ -95,7 +98,7 @@ def test_thresholds() -> None:
 def test_requests_are_read(tmp_path: Path) -> None:
     path = tmp_path / "requests.jsonl"
     path.write_text(json.dumps(BODY) + "\n\n" + json.dumps({"request": BODY, "answer": OLD}) + "\n")
-    assert read_golden(path) == [GoldenRequest(BODY), GoldenRequest(BODY, OLD)]
+    assert read_golden(path) == [Sample(BODY, None), Sample(BODY, OLD)]
     for text, message in (
         ("", "no request in it"),
         ("{}\n[1]", r"jsonl:2: expected a JSON object"),
@@ -106,3 +109,10 @@ def test_requests_are_read(tmp_path: Path) -> None:
             read_golden(path)
     with pytest.raises(ServingError, match="can't read the golden requests"):
         read_golden(tmp_path / "none")
+
+
+@pytest.mark.parametrize("form", ["default", "tgz"])
+def test_an_archive_has_its_own(artifact: Path, tmp_path: Path, form: str) -> None:
+    built = build_archive(artifact, name="m", export_path=tmp_path, archive_format=form)
+    assert recorded_in(built) == read_samples(artifact / "samples.json")
+    assert recorded_in(write_archive(tmp_path, "other")) == ()

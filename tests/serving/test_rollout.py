@@ -14,6 +14,8 @@ import pytest
 
 from tests.servers import ECHO_HANDLER, free_ports_config, running, write_archive
 from tests.serving.load import load
+from torchtowers.cli.main import main
+from torchtowers.export.archive import build_archive
 from torchtowers.handlers.errors import ArtifactError, TowersError
 from torchtowers.serving import Client, Server, deploy, rollback, rollout_status
 from torchtowers.serving.errors import ServerStartError, ServingError
@@ -245,6 +247,20 @@ def test_a_deploy_that_is_ended(served: Server, built: Path, sent: signal.Signal
     assert store_of(served) == before
 
 
+def test_an_archives_own_requests_are_asked(
+    served: Server, artifact: Path, built: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for version in ("1.0", "2.0"):
+        file = build_archive(artifact, name="tiny", version=version, export_path=built / version)
+        assert main(["deploy", str(file), "--state", str(served.state), "--json", "--min-overlap", "1"]) == 0
+        told = json.loads(capsys.readouterr().out)
+    assert (told["version"], told["before"], told["old_stays"]) == ("2.0", "1.0", False)
+    assert told["golden"]["requests"] > 0
+    assert (told["golden"]["overlap"], told["golden"]["largest_difference"]) == (1, 0)
+    (left,) = rollout_status("tiny", state=served.state)
+    assert (left.version, left.rollback) == ("2.0", "1.0")
+
+
 def test_what_can_not_be_deployed(served: Server, built: Path) -> None:
     before = store_of(served)
     with pytest.raises(ServingError, match=r"m 1\.0 is on the server already: .*--version"):
@@ -290,3 +306,19 @@ def test_a_restart_serves_what_was_deployed(built: Path, tmp_path: Path) -> None
             deploy(archive(built, "4.0"), state=state)
         assert store_of(server) == {"m.mar", "m-2.0.mar", "bad.mar"}
         assert all_of(server) == {"2.0"}
+
+
+def test_status_of_a_server_that_does_not_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["status"], ["rollback", "m"], ["deploy", "m.mar"]):
+        assert main([*words, "--state", str(tmp_path)]) == 2
+        assert "no server runs in" in capsys.readouterr().err
+
+
+def test_status_is_a_table_or_json(served: Server, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", "m", "--state", str(served.state)]) == 0
+    header, row = capsys.readouterr().out.splitlines()
+    assert header.split()[:2] == ["model", "version"]
+    assert row.split()[:5] == ["m", "1.0", "default", "1/1", "0"]
+    assert main(["status", "--json", "--state", str(served.state)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {"name": "m", "version": "1.0", "default": True}.items() <= told[0].items()
