@@ -96,6 +96,8 @@ def deploy(
             or the server doesn't allow it.
         ArtifactError: The archive is damaged, altered or not signed.
     """
+    if workers is not None and workers < 1:
+        raise ServingError(f"workers: expected 1 or more, got {workers}")
     folder, record = _running(state)
     settings = _Settings(
         workers,
@@ -208,6 +210,7 @@ class _Rollout:
                     deployments.commit(journal.name, self.history)
             except BaseException:
                 with deferred_interrupt():
+                    self._say("is taken back")
                     take_back(self.folder, self.management, journal)
                 raise
             with deferred_interrupt():

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from torchtowers.handlers.errors import TowersError
-from torchtowers.serving import Client
+from torchtowers.serving import Client, Retry
 
 _PAUSE = 0.1
 
@@ -58,7 +58,7 @@ def load(state: Path, name: str, body: Mapping[str, Any], *, clients: int, **opt
                 with lock:
                     seen.answers[answer["items"][-1]] += 1
 
-    with Client.from_state(state) as client:
+    with Client.from_state(state, retry=retry or Retry(times=0)) as client:
         threads = [threading.Thread(target=ask, args=(client,)) for _ in range(clients)]
         for thread in threads:
             thread.start()

@@ -54,7 +54,7 @@ def wait_until_ready(server: Server, but: set[int]) -> None:
 
 @pytest.mark.parametrize("grpc", [False, True], ids=["rest", "grpc"])
 def test_a_killed_worker_costs_no_call(served: Server, grpc: bool) -> None:
-    with load(served.state, "m", BODY, clients=32, grpc=grpc) as seen:
+    with load(served.state, "m", BODY, clients=32, retry=Retry(), grpc=grpc) as seen:
         seen.wait_for(200)
         killed = workers_of(served)[0]
         os.kill(killed.pid, signal.SIGKILL)

@@ -265,6 +265,8 @@ def test_what_can_not_be_deployed(served: Server, built: Path) -> None:
     before = store_of(served)
     with pytest.raises(ServingError, match=r"m 1\.0 is on the server already: .*--version"):
         deploy(archive(built, "1.0"), state=served.state)
+    with pytest.raises(ServingError, match="workers: expected 1 or more, got 0"):
+        deploy(archive(built, "9"), state=served.state, workers=0)
     with pytest.raises(TowersError, match=r"none\.mar"):
         deploy(built / "none.mar", state=served.state)
     with pytest.raises(ServingError, match=r"nothing: nothing was deployed over an earlier version"):
