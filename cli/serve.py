@@ -38,6 +38,11 @@ def add(commands: Any) -> None:
     start.add_argument(
         "--timeout", type=float, default=120.0, help="seconds until the workers are ready (120)"
     )
+    start.add_argument(
+        "--allow-deploy",
+        action="store_true",
+        help="take new versions while it runs: who has the management token can run an archive's code then",
+    )
     stop = add_command(verbs, "stop", "stop the server that was started", "torchtowers serve stop")
     status = add_command(
         verbs, "status", "tell whether it runs, and how its models are", "torchtowers serve status"
@@ -71,6 +76,7 @@ def _start(arguments: argparse.Namespace) -> int:
         config=arguments.config or _default_config(),
         state=arguments.state,
         timeout=arguments.timeout,
+        allow_deploy=arguments.allow_deploy,
         progress=log,
     )
     _print(server, as_json=arguments.json)

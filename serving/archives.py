@@ -4,13 +4,15 @@ import json
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from torchtowers.handlers.errors import shorten
+from torchtowers.handlers.errors import TowersError, shorten
 from torchtowers.serving.errors import ServingError
+from torchtowers.serving.integrity import require_intact
 
-__all__ = ["Archive", "choose_archives"]
+__all__ = ["Archive", "archives_of", "choose_archives", "read_archive", "read_member"]
 
 _MANIFEST = "MAR-INF/MANIFEST.json"
 _ENDS = (".mar", ".tar.gz")
@@ -41,33 +43,39 @@ class Archive:
         return f"{self.file} ({self.name} {self.version})"
 
 
-def choose_archives(model_store: Path, models: str) -> list[Archive]:
+def choose_archives(
+    model_store: Path,
+    models: str,
+    *,
+    without: Collection[str] = (),
+    left_out: Callable[[str], None] | None = None,
+) -> list[Archive]:
     """Find the archives that `models` means.
 
     Args:
         model_store: The folder with the archives.
         models: `all`, or a list with commas: `movies`, `movies.mar` or `name=movies.mar`. An archive is a
             `.mar`, a `.tar.gz`, or a directory that holds a manifest.
+        without: Files that are meant only where they are named themselves.
+        left_out: Called with one line for each archive that `all` leaves out, as it is damaged; those
+            beside it are to be served. One that is named has to be sound.
 
     Raises:
-        ServingError: The folder or an archive is missing, isn't an archive, or is there twice.
+        ServingError: The folder or an archive is missing, isn't an archive, or is there twice; or `all`
+            leaves nothing.
     """
     if not model_store.is_dir():
         raise ServingError(
             f"{model_store}: no such model store; name the folder of the archives with --model-store"
         )
     if models.strip().lower() == "all":
-        chosen = [read_archive(path) for path in _archives_of(model_store)]
-        if not chosen:
-            raise ServingError(
-                f"{model_store}: no archive in this model store: make one with `torchtowers archive build`"
-            )
+        chosen = _sound(model_store, without, left_out or (lambda _: None))
     else:
         chosen = [
             found
             for item in models.split(",")
             if item.strip()
-            for found in _choose(model_store, item.strip())
+            for found in _choose(model_store, item.strip(), without)
         ]
         if not chosen:
             raise ServingError(f"models: expected 'all' or names of archives, got {shorten(models)!r}")
@@ -83,7 +91,7 @@ def read_archive(path: Path) -> Archive:
     """
     mend = "build it again with `torchtowers archive build`, or move it out of the model store"
     try:
-        model = json.loads(_manifest(path))["model"]
+        model = json.loads(read_member(path, _MANIFEST))["model"]
         # TorchServe falls back to the file's name and to 1.0.
         return Archive(
             path.name, str(model.get("modelName") or _stem(path)), str(model.get("modelVersion") or "1.0")
@@ -96,34 +104,69 @@ def read_archive(path: Path) -> Archive:
         raise ServingError(f"{path}: not an archive ({shorten(str(error))}): {mend}") from None
 
 
-def _manifest(path: Path) -> bytes:
+def read_member(path: Path, name: str) -> bytes:
+    """Read one file of an archive.
+
+    Raises:
+        KeyError: There is none of that name.
+        OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError: The archive can't be read.
+    """
     if path.is_dir():
-        return (path / _MANIFEST).read_bytes()
+        return (path / name).read_bytes()
     if path.name.endswith(".tar.gz"):
         with tarfile.open(path, "r:gz") as archive:
             for member in archive:
                 # Below one folder, whatever it is called.
-                if member.isreg() and member.name.removeprefix("./").partition("/")[2] == _MANIFEST:
+                if member.isreg() and member.name.removeprefix("./").partition("/")[2] == name:
                     file = archive.extractfile(member)
                     return b"" if file is None else file.read()
-        raise KeyError(f"There is no item named {_MANIFEST!r} in the archive")
+        raise KeyError(f"There is no item named {name!r} in the archive")
     with zipfile.ZipFile(path) as zipped:
-        return zipped.read(_MANIFEST)
+        return zipped.read(name)
 
 
-def _archives_of(model_store: Path) -> list[Path]:
+def archives_of(model_store: Path) -> list[Path]:
+    """Give the paths in a model store that are archives by their name or their manifest, sorted.
+
+    Raises:
+        ServingError: The store can't be read.
+    """
+    try:
+        paths = sorted(model_store.iterdir())
+    except OSError as error:
+        raise ServingError(f"{model_store}: can't read the model store ({error.strerror})") from None
     return [
         path
-        for path in sorted(model_store.iterdir())
+        for path in paths
         if (path.is_file() and path.name.endswith(_ENDS)) or (path / _MANIFEST).is_file()
     ]
+
+
+def _sound(model_store: Path, without: Collection[str], left_out: Callable[[str], None]) -> list[Archive]:
+    chosen, damaged = [], []
+    for path in archives_of(model_store):
+        if path.name in without:
+            continue
+        try:
+            archive = read_archive(path)
+            require_intact(path)
+        except TowersError as error:
+            damaged.append(str(error))
+        else:
+            chosen.append(archive)
+    if not chosen:
+        reason = "; ".join(damaged) or "no archive in this model store"
+        raise ServingError(f"{model_store}: {reason}: make one with `torchtowers archive build`")
+    for reason in damaged:
+        left_out(f"left out: {reason}")
+    return chosen
 
 
 def _stem(path: Path) -> str:
     return path.name.removesuffix(".tar.gz").removesuffix(".mar")
 
 
-def _choose(model_store: Path, item: str) -> list[Archive]:
+def _choose(model_store: Path, item: str, without: Collection[str]) -> list[Archive]:
     name, equals, file = item.partition("=")
     if equals:
         archive = read_archive(_existing(model_store, file.strip()))
@@ -132,14 +175,14 @@ def _choose(model_store: Path, item: str) -> list[Archive]:
         return [read_archive(_existing(model_store, item))]
     # A model's name stands for every version of it; other files in the store are none of its business.
     named = []
-    for path in _archives_of(model_store):
+    for path in archives_of(model_store):
         try:
             archive = read_archive(path)
         except ServingError:
             if _stem(path) == item:
                 raise
             continue
-        if archive.name == item:
+        if archive.name == item and archive.file not in without:
             named.append(archive)
     return named or [read_archive(_existing(model_store, f"{item}.mar"))]
 
@@ -149,7 +192,7 @@ def _existing(model_store: Path, file: str) -> Path:
     # TorchServe takes a path with folders as one below the store, and refuses the others.
     if Path(file).name == file and path.exists():
         return path
-    there = ", ".join(other.name for other in _archives_of(model_store)) or "no archive"
+    there = ", ".join(other.name for other in archives_of(model_store)) or "no archive"
     raise ServingError(f"{path}: no such archive in the model store, which holds {there}")
 
 

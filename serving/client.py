@@ -1,22 +1,33 @@
 """Asks a TorchServe over REST or gRPC, with the same answers and errors from both."""
 
-import json
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote
 
-import httpx
-
-from torchtowers.handlers.errors import BodyError, shorten
+from torchtowers.serving.conversation import (
+    Ask,
+    Renew,
+    Retry,
+    converse,
+    encode,
+    parse_answer,
+    rest_headers,
+    rest_path,
+    rows_of,
+    timed_out,
+)
 from torchtowers.serving.errors import AnswerError, ServerNotRunningError, ServingError
 from torchtowers.serving.grpc_channel import GrpcChannel
 from torchtowers.serving.process import find
+from torchtowers.serving.rest_channel import RestChannel
 from torchtowers.serving.state import StateFolder
 from torchtowers.serving.tokens import Tokens
 
-__all__ = ["Client"]
+__all__ = ["NO_GRPC", "Client", "served_by"]
+
+NO_GRPC = "this client has no gRPC address: give one as Client(rest, grpc='127.0.0.1:7070')"
 
 
 class Client:
@@ -29,6 +40,7 @@ class Client:
         grpc: Host and port of gRPC inference, such as `127.0.0.1:7070`; needed for `predict(grpc=True)` only.
         token: The inference token; None where the server wants none.
         renew: Gives a new token in place of one that the server refused; it may have expired.
+        retry: What is tried again; `Retry(times=0)` for nothing.
 
     Example:
         with Client.from_state() as client:
@@ -42,36 +54,28 @@ class Client:
         token: str | None = None,
         *,
         renew: Callable[[str], str] | None = None,
+        retry: Retry | None = None,
     ) -> None:
         self._token = token
         self._renew = renew
-        self._http = httpx.Client(base_url=rest, trust_env=not _on_loopback(rest))
+        self._retry = retry or Retry()
+        self._rest = RestChannel(rest)
         self._grpc = GrpcChannel(grpc) if grpc else None
 
     @classmethod
-    def from_state(cls, state: str | Path | None = None) -> Self:
+    def from_state(cls, state: str | Path | None = None, *, retry: Retry | None = None) -> Self:
         """Connect to the server that `torchtowers serve start` started: finds its addresses and its token.
 
         Args:
             state: The state folder, as for `start`.
+            retry: What is tried again.
 
         Raises:
             ServerNotRunningError: None runs.
             ServingError: The state folder can't be read.
         """
-        folder = StateFolder(state)
-        record = folder.read()
-        if record is None or find(record.pid, record.create_time) is None:
-            raise ServerNotRunningError(f"no server runs in {folder.path}")
-        if not record.token_authorization:
-            return cls(record.inference, record.grpc)
-        tokens = Tokens(folder.path, record.management)
-        return cls(
-            record.inference,
-            record.grpc,
-            tokens.current("inference"),
-            renew=lambda refused: tokens.renew("inference", refused),
-        )
+        rest, grpc, token, renew = served_by(state)
+        return cls(rest, grpc, token, renew=renew, retry=retry)
 
     def __enter__(self) -> Self:
         return self
@@ -83,7 +87,7 @@ class Client:
 
     def close(self) -> None:
         """Close the connections."""
-        self._http.close()
+        self._rest.close()
         if self._grpc:
             self._grpc.close()
 
@@ -103,90 +107,99 @@ class Client:
             body: The request, such as `{"user_id": "196", "k": 10}`.
             version: The model's version; by default the server's default one.
             grpc: Ask over gRPC rather than REST.
-            timeout: Seconds that the answer may take.
+            timeout: Seconds until the answer has to be there, however often the request is sent.
 
         Raises:
             BodyError: The request can't be written as JSON; nothing was sent.
-            AnswerError: The server answered with an error, or not in time.
+            AnswerError: The server answered with an error, or not in time; a subclass tells which kind.
             ServerNotRunningError: Nobody answers at the address.
         """
-        content = _encode(body)
-        ask = self._ask_grpc if grpc else self._ask_rest
-        token = self._token
+        content = encode(body)
+        if grpc and self._grpc is None:
+            raise ServingError(NO_GRPC)
+        steps = converse(
+            name, self._token, renewable=self._renew is not None, timeout=timeout, retry=self._retry
+        )
         try:
-            return ask(name, version, content, token, timeout)
-        except AnswerError as error:
-            if error.type != "InvalidKeyException" or token is None or self._renew is None:
-                raise
-            self._token = self._renew(token)
-        return ask(name, version, content, self._token, timeout)
+            step = next(steps)
+            while True:
+                if isinstance(step, Ask):
+                    try:
+                        answer = self._ask(name, version, content, step, grpc)
+                    except (AnswerError, ServerNotRunningError) as error:
+                        step = steps.throw(error)
+                    else:
+                        step = steps.send(answer)
+                elif isinstance(step, Renew):
+                    assert self._renew is not None
+                    self._token = self._renew(step.refused)
+                    step = steps.send(self._token)
+                else:
+                    time.sleep(step.seconds)
+                    step = next(steps)
+        except StopIteration as done:
+            return done.value
 
-    def _ask_rest(
-        self, name: str, version: str | None, content: bytes, token: str | None, timeout: float
-    ) -> Any:
-        path = f"/predictions/{quote(name, safe='')}" + (f"/{quote(version, safe='')}" if version else "")
-        headers = {"Content-Type": "application/json"}
-        if token:
-            headers["Authorization"] = f"Bearer {token}"
-        try:
-            answer = self._http.post(path, content=content, headers=headers, timeout=timeout)
-        except httpx.TimeoutException:
-            raise AnswerError(f"{name}: no answer within {timeout:g} s", code=504, type="timeout") from None
-        except httpx.TransportError as error:
-            raise ServerNotRunningError(f"no server answers at {self._http.base_url} ({error})") from None
-        return parse_answer(name, answer.content, answer.status_code)
+    def predict_rows(
+        self,
+        name: str,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        version: str | None = None,
+        grpc: bool = False,
+        timeout: float = 30.0,
+        **options: Any,
+    ) -> list[Any]:
+        """Send many rows in one request, and give the answer of each, in their order.
 
-    def _ask_grpc(
-        self, name: str, version: str | None, content: bytes, token: str | None, timeout: float
-    ) -> Any:
-        if self._grpc is None:
-            raise ServingError(
-                "this client has no gRPC address: give one as Client(rest, grpc='127.0.0.1:7070')"
+        One row that can't be answered fails them all: the error names it.
+
+        Args:
+            name: The model.
+            rows: The rows, such as `[{"user_id": "196"}, {"user_id": "22", "k": 3}]`.
+            version: The model's version; by default the server's default one.
+            grpc: Ask over gRPC rather than REST.
+            timeout: Seconds, as for `predict`.
+            options: What holds for every row that doesn't say otherwise, such as `k=10`.
+
+        Raises:
+            TowersError: As `predict` does.
+        """
+        body = {"instances": list(rows), **options}
+        answer = self.predict(name, body, version=version, grpc=grpc, timeout=timeout)
+        return rows_of(name, rows, answer)
+
+    def _ask(self, name: str, version: str | None, content: bytes, step: Ask, grpc: bool) -> Any:
+        if grpc and self._grpc is not None:
+            # An error of a single request of a batch comes with the status OK.
+            return parse_answer(
+                name, self._grpc.predictions(name, version, content, step.token, step.seconds), 200
             )
-        answer = self._grpc.predictions(name, version, content, token, timeout)
-        # An error of a single request of a batch comes with the status OK.
-        return parse_answer(name, answer, 200)
+        try:
+            status, answered = self._rest.post(
+                rest_path(name, version), content, rest_headers(step.token), step.seconds
+            )
+        except TimeoutError:
+            raise timed_out(name, step.seconds) from None
+        return parse_answer(name, answered, status)
 
 
-def _encode(body: Mapping[str, Any]) -> bytes:
-    try:
-        return json.dumps(body, allow_nan=False, separators=(",", ":")).encode()
-    except RecursionError:
-        reason = "it is nested too deeply"
-    except (TypeError, ValueError) as error:
-        reason = shorten(str(error))
-    raise BodyError(f"the request can't be sent as JSON ({reason}): {shorten(body)}")
-
-
-def parse_answer(name: str, content: bytes, status: int) -> Any:
-    """Parse an answer's JSON.
+def served_by(state: str | Path | None) -> tuple[str, str, str | None, Callable[[str], str] | None]:
+    """Give the REST and gRPC address of the server of a state folder, its token, and what renews it.
 
     Raises:
-        AnswerError: It is an error: by its status, or because it has what all errors here have.
-        ServingError: It is no JSON.
+        ServerNotRunningError: None runs.
+        ServingError: The state folder can't be read.
     """
-    try:
-        answer = json.loads(content)
-    except (ValueError, RecursionError):
-        answer = None
-        if status < 400:
-            raise ServingError(f"{name}: expected JSON for an answer, got {shorten(content)}") from None
-    if (
-        isinstance(answer, dict)
-        and {"code", "type", "message"} <= answer.keys()
-        and isinstance(answer["code"], int)
-    ):
-        raise AnswerError(str(answer["message"]), code=answer["code"], type=str(answer["type"]))
-    if status >= 400:
-        raise AnswerError(
-            f"{name}: status {status}: {shorten(content.decode(errors='replace'))}",
-            code=status,
-            type="unknown",
-        )
-    return answer
+    folder = StateFolder(state)
+    record = folder.read()
+    if record is None or find(record.pid, record.create_time) is None:
+        raise ServerNotRunningError(f"no server runs in {folder.path}")
+    if not record.token_authorization:
+        return record.inference, record.grpc, None, None
+    tokens = Tokens(folder.path, record.management)
 
+    def renew(refused: str) -> str:
+        return tokens.renew("inference", refused)
 
-def _on_loopback(address: str) -> bool:
-    """Tell whether an address is this host's own, which no proxy of the environment can reach."""
-    host = httpx.URL(address).host
-    return host in ("localhost", "::1") or host.startswith("127.")
+    return record.inference, record.grpc, tokens.current("inference"), renew

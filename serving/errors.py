@@ -5,11 +5,25 @@ TowersError
     ├── ServerStartError   TorchServe or one of its workers did not come up; carries its own last error line
     ├── ServerNotRunningError
     └── AnswerError        the server answered with an error: `code`, `type`
+        ├── BadRequestError      the request is the caller's to mend (400 to 499, but for those below)
+        ├── ModelNotFoundError   no such model or version (404)
+        ├── OverloadedError      no worker has time for it (429, or 503 but for a handler's own failure)
+        └── AnswerTimeoutError   no answer in time (504)
 """
 
 from torchtowers.handlers.errors import TowersError
 
-__all__ = ["AnswerError", "ServerNotRunningError", "ServerStartError", "ServingError"]
+__all__ = [
+    "AnswerError",
+    "AnswerTimeoutError",
+    "BadRequestError",
+    "ModelNotFoundError",
+    "OverloadedError",
+    "ServerNotRunningError",
+    "ServerStartError",
+    "ServingError",
+    "answer_error",
+]
 
 
 class ServingError(TowersError):
@@ -49,3 +63,34 @@ class AnswerError(ServingError):
         self.code = code
         self.exit_code = 1 if code >= 500 else 2
         self.type = type
+
+
+class BadRequestError(AnswerError):
+    """The request is wrong; sending it again brings the same."""
+
+
+class ModelNotFoundError(AnswerError):
+    """The server has no such model, or not that version of it."""
+
+
+class OverloadedError(AnswerError):
+    """The server has no place in its queue, or no worker, for the request now."""
+
+
+class AnswerTimeoutError(AnswerError):
+    """The answer was not there in time."""
+
+
+def answer_error(message: str, *, code: int, type: str) -> AnswerError:
+    """Give the error of the class that a status stands for."""
+    kind = AnswerError
+    if code == 404:
+        kind = ModelNotFoundError
+    elif code == 504:
+        kind = AnswerTimeoutError
+    elif code == 429 or (code == 503 and type != "InternalServerException"):
+        # With that type, TorchServe tells of a handler that failed.
+        kind = OverloadedError
+    elif 400 <= code < 500:
+        kind = BadRequestError
+    return kind(message, code=code, type=type)

@@ -56,7 +56,13 @@ def find_torchserve() -> Path:
 
 
 def server_command(
-    properties: Properties, model_store: Path, archives: list[Archive], state: StateFolder, tmp: Path
+    properties: Properties,
+    model_store: Path,
+    archives: list[Archive],
+    state: StateFolder,
+    tmp: Path,
+    *,
+    allow_deploy: bool,
 ) -> list[str]:
     """Give the command that runs the server itself.
 
@@ -77,6 +83,8 @@ def server_command(
     if "python" not in properties.values:
         command += ["--python", sys.executable]
     command += ["-f", str(properties.path), "-s", str(model_store.resolve()), "-ncs"]
+    if allow_deploy:
+        command.append("--enable-model-api")
     return [*command, "-m", *(archive.argument for archive in archives)]
 
 

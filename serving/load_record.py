@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Any
 
 from torchtowers.handlers.agreement import agree
-from torchtowers.serving.client import parse_answer
+from torchtowers.serving.conversation import parse_answer
 from torchtowers.serving.errors import AnswerError, ServingError
 
 __all__ = ["Recorder", "encoded"]

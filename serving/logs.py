@@ -1,12 +1,17 @@
 """What a server's logs say about a start that failed."""
 
 import re
+import time
+from collections.abc import Collection
 from pathlib import Path
 
-__all__ = ["LogReader"]
+__all__ = ["LogReader", "last_error"]
+
+_PAUSE = 0.1
+_LAST_LINES = 2.0
 
 _LINE = re.compile(r"^\S+ \[\w+ *\] (?P<thread>.+?) (?P<logger>[\w.]+) - (?P<message>.*)$")
-_WORKER = re.compile(r"^(?P<worker>W-\d+-(?P<model>.+?))(-stdout|-stderr)?$")
+_WORKER = re.compile(r"^(?P<worker>W-(?P<id>\d+)-(?P<model>.+?))(-stdout|-stderr)?$")
 # One or the other is logged whatever ended a worker, by the worker's own thread.
 _DIED = re.compile(r"Load model failed: |Retry worker: ")
 _TRACEBACK = "Traceback (most recent call last):"
@@ -47,12 +52,18 @@ class LogReader:
                 return archive.strip(), reason.rpartition("Exception: ")[2].strip()
         return None
 
-    def dead_worker(self) -> str | None:
-        """Give the thread of the first worker that died, such as `W-9000-movies_1.0`; None if none did."""
+    def dead_worker(self, of: Collection[str] | None = None) -> str | None:
+        """Give the thread of the first worker that died, such as `W-9000-movies_1.0`; None if none did.
+
+        Args:
+            of: The ids of the workers to look for; by default all.
+        """
         for line in self._lines(self.server):
             match = _LINE.match(line)
-            if match and _DIED.match(match["message"]) and match["thread"].startswith("W-"):
-                return match["thread"]
+            if match and _DIED.match(match["message"]):
+                worker = _WORKER.match(match["thread"])
+                if worker and (of is None or worker["id"] in of):
+                    return match["thread"]
         return None
 
     def runs(self, worker: str, name: str, version: str) -> bool:
@@ -105,3 +116,19 @@ class LogReader:
                 return file.read().decode("utf-8", "replace").splitlines()
         except FileNotFoundError:
             return []
+
+
+def last_error(worker: str, reader: LogReader) -> str:
+    """Give what a worker that died said last; waits a moment for it, as it is logged after its end."""
+    deadline = time.monotonic() + _LAST_LINES
+    while time.monotonic() < deadline:
+        error = reader.last_error(worker)
+        if error:
+            return error
+        time.sleep(_PAUSE)
+    words = reader.last_words(worker)
+    return (
+        f"without an error of its own, last line: {words}"
+        if words
+        else "without a word (killed, or out of memory?)"
+    )

@@ -1,15 +1,21 @@
-"""Asks a server over its management API what it serves."""
+"""Asks a server over its management API what it serves, and changes it."""
 
+import time
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpx
 
-from torchtowers.serving.errors import ServerNotRunningError, ServingError
+from torchtowers.serving.errors import AnswerError, ServerNotRunningError
 from torchtowers.serving.tokens import Tokens
 
 __all__ = ["Management", "Model", "Worker"]
+
+# The server walks over its lists while they change, and answers 500 then.
+_TRIES = 5
+_PAUSE = 0.2
 
 
 @dataclass(frozen=True)
@@ -36,12 +42,18 @@ class Model:
         version: Its version.
         wanted: The number of workers that it should have.
         workers: Those that it has.
+        default: Whether requests that name no version are this one's.
+        archive: The archive's file in the model store.
+        waiting: Requests in its queue.
     """
 
     name: str
     version: str
     wanted: int
     workers: tuple[Worker, ...]
+    default: bool
+    archive: str
+    waiting: int
 
     @property
     def ready(self) -> bool:
@@ -80,32 +92,137 @@ class Management:
 
         Raises:
             ServerNotRunningError: Nobody answers at the address.
-            ServingError: The server refuses.
+            AnswerError: The server refuses.
         """
         names: list[str] = []
         page = ""
         while True:
-            answer = self._get(f"/models?limit=1000{page}")
+            answer = self._ask("GET", f"/models?limit=1000{page}")
             names += [model["modelName"] for model in answer["models"]]
             if not answer.get("nextPageToken"):
                 break
             page = f"&next_page_token={answer['nextPageToken']}"
-        return tuple(_model(version) for name in names for version in self._get(f"/models/{name}/all"))
+        return tuple(version for name in names for version in self.versions(name))
 
-    def _get(self, path: str) -> Any:
+    def versions(self, name: str) -> tuple[Model, ...]:
+        """Give every version of one model; none where the server doesn't know it.
+
+        Raises:
+            ServerNotRunningError: Nobody answers at the address.
+            AnswerError: The server refuses.
+        """
+        path = f"/models/{quote(name, safe='')}"
         try:
-            token = self._tokens.current("management") if self._tokens else None
-            answer = self._http.get(path, headers=_authorization(token))
+            default = self._ask("GET", path)[0]["modelVersion"]
+            return tuple(_model(version, default) for version in self._ask("GET", f"{path}/all"))
+        except AnswerError as error:
+            if error.code == 404:
+                return ()
+            raise
+
+    def register(self, archive: str, *, workers: int, timeout: float) -> None:
+        """Have an archive of the model store unpacked, and its workers started; doesn't wait for them.
+
+        Args:
+            archive: The file's name in the model store.
+            workers: How many to start where the archive's own configuration doesn't say.
+            timeout: Seconds that unpacking may take.
+
+        Raises:
+            ServerNotRunningError: Nobody answers at the address.
+            AnswerError: The server refuses; 405 where it was started without its model API.
+        """
+        query = f"url={quote(archive, safe='')}&initial_workers={workers}&synchronous=false"
+        self._ask("POST", f"/models?{query}", timeout=timeout, again=False)
+
+    def scale(self, name: str, version: str, workers: int) -> None:
+        """Have a version run by so many workers; doesn't wait for them.
+
+        Raises:
+            ServerNotRunningError: Nobody answers at the address.
+            AnswerError: The server refuses.
+        """
+        self._ask("PUT", f"{_path(name, version)}?min_worker={workers}&max_worker={workers}")
+
+    def set_default(self, name: str, version: str) -> None:
+        """Give a version the requests that name none.
+
+        Raises:
+            ServerNotRunningError: Nobody answers at the address.
+            AnswerError: The server refuses.
+        """
+        self._ask("PUT", f"{_path(name, version)}/set-default")
+
+    def unregister(self, name: str, version: str, *, timeout: float) -> None:
+        """Remove a version with its workers; requests that it holds are never answered, so drain it first.
+
+        Args:
+            name: The model.
+            version: The version; nothing happens where the server doesn't know it.
+            timeout: Seconds that ending its workers may take.
+
+        Raises:
+            ServerNotRunningError: Nobody answers at the address.
+            AnswerError: The server refuses.
+        """
+        try:
+            self._ask("DELETE", _path(name, version), timeout=timeout)
+        except AnswerError as error:
+            # A first try that answered 500 may have removed it.
+            if error.code != 404:
+                raise
+
+    def probe(self, name: str, version: str, *, timeout: float) -> None:
+        """Have one worker of a version answer a question of its own, after what it was asked before.
+
+        Whatever the worker answers is good; handlers need not know how to describe themselves.
+
+        Raises:
+            ServerNotRunningError: Nobody answers at the address.
+            AnswerError: No worker answered in time.
+        """
+        self._send("GET", f"{_path(name, version)}?customized=true", timeout)
+
+    def _ask(self, method: str, path: str, *, timeout: float | None = None, again: bool = True) -> Any:
+        for tries_left in reversed(range(_TRIES if again else 1)):
+            answer = self._send(method, path, timeout)
+            if answer.status_code < 500 or not tries_left:
+                break
+            time.sleep(_PAUSE)
+        if answer.status_code >= 300:
+            raise _error(f"{self._address}{path}", answer)
+        return answer.json()
+
+    def _send(self, method: str, path: str, timeout: float | None) -> httpx.Response:
+        token = self._tokens.current("management") if self._tokens else None
+        allowed = self._http.timeout if timeout is None else httpx.Timeout(timeout)
+        try:
+            answer = self._http.request(method, path, headers=_authorization(token), timeout=allowed)
             if self._tokens and token and _refused(answer):
                 token = self._tokens.renew("management", token)
-                answer = self._http.get(path, headers=_authorization(token))
+                answer = self._http.request(method, path, headers=_authorization(token), timeout=allowed)
+        except httpx.TimeoutException:
+            seconds = f"{allowed.read:g} s"
+            raise AnswerError(
+                f"{self._address}{path}: no answer within {seconds}", code=504, type="timeout"
+            ) from None
         except httpx.TransportError as error:
             raise ServerNotRunningError(f"no server answers at {self._address} ({error})") from None
-        if answer.status_code != 200:
-            raise ServingError(
-                f"{self._address}{path}: status {answer.status_code}: {' '.join(answer.text.split())}"
-            )
-        return answer.json()
+        return answer
+
+
+def _path(name: str, version: str) -> str:
+    return f"/models/{quote(name, safe='')}/{quote(version, safe='')}"
+
+
+def _error(url: str, answer: httpx.Response) -> AnswerError:
+    kind, text = "unknown", " ".join(answer.text.split())
+    try:
+        body = answer.json()
+        kind, text = str(body["type"]), str(body["message"])
+    except (ValueError, TypeError, KeyError):
+        pass
+    return AnswerError(f"{url}: status {answer.status_code}: {text}", code=answer.status_code, type=kind)
 
 
 def _authorization(token: str | None) -> dict[str, str]:
@@ -116,9 +233,18 @@ def _refused(answer: httpx.Response) -> bool:
     return answer.status_code == 400 and "InvalidKeyException" in answer.text
 
 
-def _model(described: dict[str, Any]) -> Model:
+def _model(described: dict[str, Any], default: str) -> Model:
     workers = tuple(
         Worker(str(worker["id"]), str(worker["status"]), int(worker["pid"]))
         for worker in described["workers"]
     )
-    return Model(described["modelName"], described["modelVersion"], int(described["minWorkers"]), workers)
+    version = described["modelVersion"]
+    return Model(
+        name=described["modelName"],
+        version=version,
+        wanted=int(described["minWorkers"]),
+        workers=workers,
+        default=version == default,
+        archive=str(described["modelUrl"]),
+        waiting=int(described["jobQueueStatus"]["pendingRequests"]),
+    )

@@ -7,22 +7,23 @@ from pathlib import Path
 
 import psutil
 
-from torchtowers.serving.archives import choose_archives
+from torchtowers.serving.archives import Archive, choose_archives
+from torchtowers.serving.deployments import Deployments
 from torchtowers.serving.errors import ServerNotRunningError, ServingError
 from torchtowers.serving.java import server_command, server_environment
-from torchtowers.serving.log_config import LOG_CONFIG
 from torchtowers.serving.logs import LogReader
 from torchtowers.serving.management import Management, Model
 from torchtowers.serving.metrics_config import metrics_config
 from torchtowers.serving.ports import require_free_ports
 from torchtowers.serving.process import deferred_interrupt, end, end_orphans, find, spawn
 from torchtowers.serving.properties import Properties, read_properties
+from torchtowers.serving.recovery import forget_unfinished
 from torchtowers.serving.state import Record, StateFolder
 from torchtowers.serving.tokens import Kind, Tokens, is_accepted
 from torchtowers.serving.trust import require_signed
 from torchtowers.serving.waiting import wait_until_ready
 
-__all__ = ["Server", "current_token", "start", "status", "stop"]
+__all__ = ["Server", "current_token", "management_of", "start", "status", "stop"]
 
 
 @dataclass(frozen=True)
@@ -63,18 +64,24 @@ def start(
     config: str | Path,
     state: str | Path | None = None,
     timeout: float = 120.0,
+    allow_deploy: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Server:
     """Start TorchServe, and come back when every worker of every model answers requests.
 
     The server runs on when the caller ends. A start that fails or is interrupted leaves no process.
+    What `deploy` has made the default is the default again, and what it has replaced isn't loaded, unless
+    `models` names its file.
 
     Args:
         model_store: The folder with the archives.
-        models: `all`, or a list with commas: `movies`, `movies.mar` or `name=movies.mar`.
+        models: `all`, or a list with commas: `movies`, `movies.mar` or `name=movies.mar`. Damaged archives
+            are left out of `all`, and told to `progress`.
         config: The `config.properties`; relative paths in it count from the state folder.
         state: The server's state folder; by default `$TORCHTOWERS_STATE` or one in the user's home.
         timeout: Seconds until the workers have to be ready.
+        allow_deploy: Whether archives of the model store may be registered while the server runs. Who has
+            the management token can run an archive's code then, so it needs token authorization.
         progress: Called with one line for each step.
 
     Raises:
@@ -86,7 +93,13 @@ def start(
     folder = StateFolder(state)
     model_store = Path(model_store)
     properties = read_properties(Path(config))
-    archives = choose_archives(model_store, models)
+    if allow_deploy and not properties.token_authorization:
+        raise ServingError(
+            f"{properties.path}: disable_token_authorization=true lets everyone on this host run code by a "
+            "deploy: set it to false, or start without --allow-deploy"
+        )
+    _require_not_running(folder)
+    archives = _archives(folder, model_store, models, say)
     require_signed(model_store, archives)
     with folder.lock("start", wait=False):
         _require_not_running(folder)
@@ -94,15 +107,17 @@ def start(
         tmp = _prepare(folder)
         process: psutil.Process | None = None
         try:
-            command = server_command(properties, model_store, archives, folder, tmp)
+            command = server_command(
+                properties, model_store, archives, folder, tmp, allow_deploy=allow_deploy
+            )
             environment = server_environment(folder, tmp)
             reader = LogReader(folder.logs)
             say(f"starting TorchServe with {', '.join(map(str, archives))}")
             with deferred_interrupt():
-                process = spawn(command, cwd=folder.path, environment=environment, console=reader.console)
+                process = spawn(command, cwd=folder.path, environment=environment, console=folder.console)
                 record = _record(process, properties, model_store, tmp)
                 folder.write(record)
-            with _management(folder, record) as management:
+            with management_of(folder, record) as management:
                 ready = wait_until_ready(process, management, archives, reader, timeout=timeout, progress=say)
         except BaseException:
             with deferred_interrupt():
@@ -125,7 +140,7 @@ def status(state: str | Path | None = None) -> Server | None:
     if record is None or find(record.pid, record.create_time) is None:
         return None
     try:
-        with _management(folder, record) as management:
+        with management_of(folder, record) as management:
             models = management.models()
     except ServingError:
         models = ()
@@ -187,12 +202,23 @@ def _require_not_running(folder: StateFolder) -> None:
         )
 
 
+def _archives(
+    folder: StateFolder, model_store: Path, models: str, say: Callable[[str], None]
+) -> list[Archive]:
+    if folder.path.exists():
+        with folder.lock("deploy", wait=True):
+            forget_unfinished(folder)
+    deployed = Deployments(folder, model_store)
+    chosen = choose_archives(model_store, models, without=deployed.retired, left_out=say)
+    # The first version of a model is its default.
+    return sorted(chosen, key=lambda archive: archive.file not in deployed.defaults)
+
+
 def _prepare(folder: StateFolder) -> Path:
     left_behind = folder.read()
     if left_behind is not None:
         end_orphans(left_behind.pid, left_behind.tmp)
     tmp = folder.prepare()
-    folder.log_config.write_text(LOG_CONFIG, encoding="utf-8")
     folder.metrics_config.write_text(metrics_config(), encoding="utf-8")
     return tmp
 
@@ -213,6 +239,7 @@ def _record(process: psutil.Process, properties: Properties, model_store: Path, 
     )
 
 
-def _management(folder: StateFolder, record: Record) -> Management:
+def management_of(folder: StateFolder, record: Record) -> Management:
+    """Connect to the management API of the server that a record is of."""
     tokens = Tokens(folder.path, record.management) if record.token_authorization else None
     return Management(record.management, tokens)

@@ -5,14 +5,16 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
 from torchtowers.serving.errors import ServingError
+from torchtowers.serving.log_config import LOG_CONFIG
 
 __all__ = ["Record", "StateFolder"]
 
@@ -73,6 +75,7 @@ class StateFolder:
         self.log_config = self.path / "log4j2.xml"
         self.metrics_config = self.path / "metrics.yaml"
         self.logs = self.path / "logs"
+        self.console = self.logs / "console.log"
 
     def prepare(self) -> Path:
         """Make the folder ready for a new server, and give its temporary folder.
@@ -87,6 +90,8 @@ class StateFolder:
         with self._writing():
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.logs.mkdir(exist_ok=True)
+            self.console.open("ab").close()
+            self.log_config.write_text(LOG_CONFIG, encoding="utf-8")
             self.key_file.unlink(missing_ok=True)
             if len(os.fsencode(tmp)) <= _LONGEST_TMPDIR:
                 tmp.mkdir(mode=0o700)
@@ -115,16 +120,27 @@ class StateFolder:
 
     def write(self, record: Record) -> None:
         """Write the record; whoever reads at the same moment sees the old one or the new one whole."""
-        draft = self.record_file.with_suffix(".tmp")
-        with self._writing():
-            draft.write_text(json.dumps(asdict(record), indent=2) + "\n")
-            draft.replace(self.record_file)
+        self.write_json(self.record_file.name, asdict(record))
 
     def read(self) -> Record | None:
         """Read the record of the last start; None when there is none that this version understands."""
         try:
-            return Record(**json.loads(self.record_file.read_text()))
-        except (FileNotFoundError, ValueError, TypeError, RecursionError):
+            return Record(**self.read_json(self.record_file.name))
+        except TypeError:
+            return None
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write one of the folder's files, whole or not at all."""
+        draft = (self.path / name).with_suffix(".tmp")
+        with self._writing():
+            draft.write_text(json.dumps(content, indent=2) + "\n")
+            draft.replace(self.path / name)
+
+    def read_json(self, name: str) -> Any:
+        """Read one of the folder's files; None when there is none, or it is no JSON."""
+        try:
+            return json.loads((self.path / name).read_text())
+        except (FileNotFoundError, ValueError, RecursionError):
             return None
         except OSError as error:
             raise _refused(self.path, "read", error.strerror) from None

@@ -7,15 +7,13 @@ import psutil
 
 from torchtowers.serving.archives import Archive
 from torchtowers.serving.errors import ServerStartError, ServingError
-from torchtowers.serving.logs import LogReader
+from torchtowers.serving.logs import LogReader, last_error
 from torchtowers.serving.management import Management, Model
 from torchtowers.serving.process import alive
 
 __all__ = ["wait_until_ready"]
 
 _PAUSE = 0.1
-# A worker's last lines are logged a moment after the server has noticed its end.
-_LAST_LINES = 2.0
 
 
 def wait_until_ready(
@@ -69,20 +67,5 @@ def _raise_if_failed(process: psutil.Process, archives: Sequence[Archive], reade
         named = [archive for archive in archives if reader.runs(worker, archive.name, archive.version)]
         model = " or ".join(map(str, named)) or worker
         raise ServerStartError(
-            f"{model}: its worker died: {_last_error(worker, reader)}; its log is {reader.model}"
+            f"{model}: its worker died: {last_error(worker, reader)}; its log is {reader.model}"
         )
-
-
-def _last_error(worker: str, reader: LogReader) -> str:
-    deadline = time.monotonic() + _LAST_LINES
-    while time.monotonic() < deadline:
-        error = reader.last_error(worker)
-        if error:
-            return error
-        time.sleep(_PAUSE)
-    words = reader.last_words(worker)
-    return (
-        f"without an error of its own, last line: {words}"
-        if words
-        else "without a word (killed, or out of memory?)"
-    )

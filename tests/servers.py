@@ -102,10 +102,12 @@ def free_ports_config(folder: Path, **changed: str) -> Path:
 
 
 @contextmanager
-def running(model_store: Path, config: Path, state: Path, *, models: str = "all") -> Iterator[Server]:
+def running(
+    model_store: Path, config: Path, state: Path, *, models: str = "all", allow_deploy: bool = False
+) -> Iterator[Server]:
     """Run a server for the block; it is gone afterwards, whatever happened."""
     try:
-        yield start(model_store, models=models, config=config, state=state)
+        yield start(model_store, models=models, config=config, state=state, allow_deploy=allow_deploy)
     finally:
         stop_if_running(state)
 

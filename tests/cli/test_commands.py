@@ -34,6 +34,9 @@ COMMANDS = (
     ["serve", "stop"],
     ["serve", "status"],
     ["serve", "token"],
+    ["deploy"],
+    ["rollback"],
+    ["status"],
     ["recommend"],
 )
 

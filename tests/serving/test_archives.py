@@ -41,9 +41,14 @@ def test_tar_files_and_directories_are_archives_too(artifact: Path, store: Path)
     (store / "other").mkdir()
     (store / "notes.tar.gz").write_text("no archive")
     with pytest.raises(ServingError, match=r"notes\.tar\.gz: not an archive \(not a gzip file\)"):
-        choose_archives(store, "all")
-    (store / "notes.tar.gz").unlink()
-    found = [(found.file, found.name, found.version) for found in choose_archives(store, "all")]
+        choose_archives(store, "notes.tar.gz")
+    told: list[str] = []
+    chosen = choose_archives(store, "all", left_out=told.append)
+    assert told == [
+        f"left out: {store / 'notes.tar.gz'}: not an archive (not a gzip file): build it again with "
+        "`torchtowers archive build`, or move it out of the model store"
+    ]
+    found = [(found.file, found.name, found.version) for found in chosen]
     assert found == [("folder", "folder", "3.1"), ("tar.tar.gz", "tar", "3.1"), ("zip.mar", "zip", "3.1")]
     for models in ("tar,folder", "tar.tar.gz,folder"):
         assert [found.argument for found in choose_archives(store, models)] == ["tar.tar.gz", "folder"]
@@ -69,7 +74,8 @@ def test_a_broken_archive_stands_in_nobody_elses_way(store: Path) -> None:
     write_archive(store, "good")
     (store / "broken.mar").write_text("no zip")
     assert [archive.file for archive in choose_archives(store, "good")] == ["good.mar"]
-    for models in ("all", "broken", "broken.mar"):
+    assert [archive.file for archive in choose_archives(store, "all")] == ["good.mar"]
+    for models in ("broken", "broken.mar"):
         with pytest.raises(ServingError, match=r"broken\.mar: not an archive"):
             choose_archives(store, models)
 

@@ -6,7 +6,7 @@ import pytest
 
 from torchtowers.handlers.errors import BodyError
 from torchtowers.serving import Client, Server
-from torchtowers.serving.client import parse_answer
+from torchtowers.serving.conversation import parse_answer
 from torchtowers.serving.errors import AnswerError, ServerNotRunningError, ServingError
 from torchtowers.serving.tokens import Tokens
 

@@ -196,3 +196,18 @@ def test_two_starts_at_once(store: Path, tmp_path: Path) -> None:
     folder = StateFolder(tmp_path / "state")
     with folder.lock("start", wait=False), pytest.raises(ServingError, match="another start is under way"):
         start(store, config=config, state=folder.path)
+
+
+def test_logs_that_can_not_be_written(store: Path, tmp_path: Path) -> None:
+    write_archive(store, "echo")
+    (tmp_path / "state" / "logs" / "console.log").mkdir(parents=True)
+    with pytest.raises(ServingError, match=r"can't write the state folder \(Is a directory\): .*--state"):
+        start(store, config=free_ports_config(tmp_path), state=tmp_path / "state")
+
+
+def test_a_deploy_needs_tokens(store: Path, tmp_path: Path) -> None:
+    write_archive(store, "echo")
+    config = free_ports_config(tmp_path, disable_token_authorization="true")
+    with pytest.raises(ServingError, match=r"disable_token_authorization=true lets everyone .* run code"):
+        start(store, config=config, state=tmp_path / "state", allow_deploy=True)
+    assert not (tmp_path / "state").exists()
