@@ -77,7 +77,7 @@ def rows_of(
 class _Reader:
     """Checks options against what is allowed and what the model has."""
 
-    options = OPTIONS
+    options: tuple[str, ...] = OPTIONS
     lists = _LISTS
     objects = _OBJECTS
 
@@ -124,7 +124,7 @@ class _Reader:
 class _StagesReader(_Reader):
     """Also reads how many items are to be ranked."""
 
-    options = (*OPTIONS, "candidates")
+    options: tuple[str, ...] = (*OPTIONS, "candidates")
 
 
 def _count(value: object, field: str, most: int) -> int:

@@ -49,7 +49,7 @@ def requests(artifact: Path, ranking_artifact: Path, count: int) -> list[dict[st
     rows: list[dict[str, Any]] = []
     for place in draw.permutation(count):
         fields = {**ranked[place].features, **found[place].features}
-        options = {
+        options: dict[str, Any] = {
             "k": int(draw.integers(1, 30)),
             "candidates": int(draw.integers(1, 70)),
             "exclude": draw.choice(names, draw.integers(0, 20)).tolist(),
@@ -86,9 +86,11 @@ def test_answers_as_both_one_after_the_other(
     rows = requests(artifact, ranking_artifact, 200)
     together = both.recommend({"instances": rows})["predictions"]
     for row, answer in zip(rows, together, strict=True):
-        asked = {name: value for name, value in row.items() if name in recommender.fields}
-        options = {name: row[name] for name in ("exclude", "exclude_history", "filter") if name in row}
-        found = recommender.recommend({**asked, **options, "k": row["candidates"]})["items"]
+        asked: dict[str, Any] = {name: value for name, value in row.items() if name in recommender.fields}
+        narrowed: dict[str, Any] = {
+            name: row[name] for name in ("exclude", "exclude_history", "filter") if name in row
+        }
+        found = recommender.recommend({**asked, **narrowed, "k": row["candidates"]})["items"]
         if not found:
             assert answer == {"items": [], "scores": []}
             continue
