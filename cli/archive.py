@@ -12,6 +12,7 @@ torchtowers archive build artifacts/movielens --name movielens --version 2.0 --r
 torchtowers archive build artifacts/movielens --name movielens --runtime onnx --fused
 torchtowers archive build artifacts/movielens --name movielens --workers 2 --batch-size 64 --max-batch-delay 2
 torchtowers archive build artifacts/movielens --name movielens --sign release.key
+torchtowers archive build artifacts/both --name both --candidates 300
 torchtowers archive lint model_store/movielens.mar
 """
 
@@ -93,6 +94,9 @@ def _add_build(verbs: Any) -> None:
         ("--max-candidates", 10_000, "the most candidates that a row may have ranked"),
     ):
         build.add_argument(option, type=int, default=default, metavar="N", help=f"{text} ({default})")
+    build.add_argument(
+        "--candidates", type=int, metavar="N", help="items that a model of two stages ranks (the artifact's)"
+    )
     build.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="where workers run (cpu)")
     build.add_argument(
         "--device-id", type=int, action="append", metavar="N", help="a GPU to use; may be repeated (all)"
@@ -125,6 +129,7 @@ def _build(arguments: argparse.Namespace) -> int:
             device_ids=tuple(arguments.device_id or ()),
             threads=arguments.threads,
             max_k=arguments.max_k,
+            candidates=arguments.candidates,
             max_candidates=arguments.max_candidates,
         ),
         archive_format=arguments.archive_format,

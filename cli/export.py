@@ -16,6 +16,7 @@ torchtowers export runs/movielens --out artifacts/movielens --format onnx --fuse
 torchtowers export runs/movielens --out artifacts/small --weights int8 --index int8
 torchtowers export verify artifacts/movielens
 torchtowers export index artifacts/movielens --items items.parquet --out artifacts/movielens-today
+torchtowers export combine artifacts/movielens artifacts/ratings --out artifacts/both
 """
 _VERIFY_EXAMPLES = "torchtowers export verify artifacts/movielens"
 
@@ -104,9 +105,9 @@ def _compare(compare: "Callable[[], Sequence[Comparison]]", *, as_json: bool) ->
     try:
         comparisons = compare()
     except VerificationError as error:
-        _print(error.comparisons, as_json=as_json)
+        print_comparisons(error.comparisons, as_json=as_json)
         raise
-    _print(comparisons, as_json=as_json)
+    print_comparisons(comparisons, as_json=as_json)
 
 
 def _export(arguments: argparse.Namespace, run: Path) -> Sequence["Comparison"]:
@@ -126,7 +127,8 @@ def _export(arguments: argparse.Namespace, run: Path) -> Sequence["Comparison"]:
     )
 
 
-def _print(comparisons: Sequence["Comparison"], *, as_json: bool) -> None:
+def print_comparisons(comparisons: Sequence["Comparison"], *, as_json: bool) -> None:
+    """Print a table of what was compared, or a list for machines."""
     if as_json:
         print_json([vars(comparison) for comparison in comparisons])
     elif comparisons:

@@ -19,6 +19,7 @@ _COMMANDS = (
     "evaluate",
     "export",
     "export_index",
+    "export_combine",
     "archive",
     "serve",
     "deploy",

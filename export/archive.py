@@ -15,10 +15,12 @@ from torchtowers.export.layouts import FORMATS, write_archive
 from torchtowers.export.members import FIRST_MOMENT, LAST_YEAR, Member, Moment
 from torchtowers.export.model_config import ServingConfig
 from torchtowers.export.signing import read_private_key, remove_signature, sign_file, signed_manifest
-from torchtowers.export.vendored import CONFIG, handler_of, is_vendored
+from torchtowers.export.vendored import CONFIG, is_vendored
+from torchtowers.handlers.combined_signature import AnySignature, read_signature
 from torchtowers.handlers.errors import ArtifactError
+from torchtowers.handlers.kinds import handler_of
 from torchtowers.handlers.seal import MANIFEST, MANIFEST_SIGNATURE
-from torchtowers.handlers.signature import FILE_NAME, Signature
+from torchtowers.handlers.signature import FILE_NAME
 
 __all__ = ["BILL", "build_archive"]
 
@@ -44,9 +46,9 @@ def build_archive(
 ) -> Path:
     """Build an archive from an artifact; a file that is not what the artifact's signature says is refused.
 
-    The archive holds the query tower and index, or the ranking model, for one runtime, with the encoders, or
-    the fused file alone; and the handlers' package, so that a worker's environment needs that runtime and
-    numpy, and not this toolkit.
+    The archive holds the query tower and index, or the ranking model, or all of them, for one runtime, with
+    the encoders, or the fused file alone; and the handlers' package, so that a worker's environment needs
+    that runtime and numpy, and not this toolkit.
     Nothing of the building machine enters but the environment's SOURCE_DATE_EPOCH, the time that is written
     where it is set.
 
@@ -82,7 +84,7 @@ def build_archive(
     key = None if sign is None else read_private_key(Path(sign))
     moment = _moment()
     artifact = Path(artifact)
-    complete = Signature.read(artifact)
+    complete = read_signature(artifact)
     signature = complete.for_serving(runtime, fused=fused)
     config = config or ServingConfig()
     if config.device == "gpu" and (fused or runtime == "pt2"):
@@ -105,7 +107,7 @@ def build_archive(
 
 
 def _members(
-    artifact: Path, complete: Signature, signature: Signature, runtime: str, config: ServingConfig
+    artifact: Path, complete: AnySignature, signature: AnySignature, runtime: str, config: ServingConfig
 ) -> dict[str, Member]:
     members = {
         CONFIG: Member.of(config.to_yaml().encode()),
@@ -125,7 +127,7 @@ def _members(
 
 
 def _manifest(
-    name: str, model_version: str, signature: Signature, members: Mapping[str, Member], moment: Moment
+    name: str, model_version: str, signature: AnySignature, members: Mapping[str, Member], moment: Moment
 ) -> bytes:
     year, month, day, hour, minute, second = moment
     manifest: dict[str, Any] = {

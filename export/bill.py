@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from torchtowers.export.errors import ExportError
-from torchtowers.handlers.signature import Signature
+from torchtowers.handlers.combined_signature import AnySignature
 
 __all__ = ["BILLS", "make_bill", "write_bills"]
 
@@ -26,7 +26,9 @@ _NEEDED = {
 }
 
 
-def write_bills(folder: Path, signature: Signature, *, log: Callable[[str], None] = lambda _: None) -> None:
+def write_bills(
+    folder: Path, signature: AnySignature, *, log: Callable[[str], None] = lambda _: None
+) -> None:
     """Write a bill for each runtime, from what is installed where the model is exported and verified.
 
     Args:

@@ -1,7 +1,7 @@
 """What is in an archive, whoever built it, as plain values: to be shown, to be compared."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,11 @@ from torchtowers.export.archive import BILL
 from torchtowers.export.opened import Entry, open_archive
 from torchtowers.export.signing import signature_of
 from torchtowers.export.verify import manifest_of
+from torchtowers.handlers.combined_signature import AnySignature, CombinedSignature, any_signature
 from torchtowers.handlers.errors import ArtifactError
+from torchtowers.handlers.kinds import SERVED
 from torchtowers.handlers.seal import MANIFEST_SIGNATURE
-from torchtowers.handlers.signature import FILE_NAME, Signature, TowerSpec, sha256_of
+from torchtowers.handlers.signature import FILE_NAME, TowerSpec, sha256_of
 
 __all__ = ["difference", "inspect_archive", "one_line", "shown"]
 
@@ -43,7 +45,7 @@ def inspect_archive(path: str | Path) -> Content:
         content |= {key: manifest.get(key) for key in ("model", "runtime", "createdOn", "archiverVersion")}
         content |= _signed(path, files)
         if FILE_NAME in files:
-            content |= _of_signature(Signature.from_json(_json(files[FILE_NAME])))
+            content |= _of_signature(any_signature(_json(files[FILE_NAME])))
         if BILL in files:
             bill = _json(files[BILL])
             found = bill.get("components", []) if isinstance(bill, dict) else []
@@ -91,7 +93,14 @@ def _flat(description: Content) -> dict[str, Any]:
 _OWN = ("archive", "form", "bytes", "sha256")
 
 
-def _of_signature(signature: Signature) -> Content:
+def _of_signature(signature: AnySignature) -> Content:
+    if isinstance(signature, CombinedSignature):
+        return {
+            "kind": signature.kind,
+            "candidates": signature.candidates,
+            **{kind: _of_signature(part) for kind, part in signature.parts.items()},
+            "versions": dict(signature.versions),
+        }
     towers = {"query": signature.query, "candidate": signature.candidate}
     return {
         "kind": signature.kind,
@@ -170,16 +179,17 @@ def one_line(value: Any) -> str:
 def shown(description: Content) -> list[list[str]]:
     """Give a table of a description for people, one row a place."""
     kept = {key: value for key, value in description.items() if key != "members" and value is not None}
-    rows = []
-    for key, value in kept.items():
-        below = value.items() if isinstance(value, Mapping) else ()
-        inner = [(f"{key}.{name}", part) for name, part in below] or [(key, value)]
-        for place, part in inner:
-            if place in ("features.query", "features.candidate"):
-                rows += [
-                    [f"{place}.{name}", f"{feature['dtype']}, {feature['encoder'].get('kind', '')}"]
-                    for name, feature in part.items()
-                ]
-            else:
-                rows.append([place, one_line(part)])
+    # Of an archive of two models, each has what is else told of one.
+    rows = [row for key, value in kept.items() for row in _rows(key, value, 1 + (key in SERVED))]
     return rows + [[f"members.{name}", one_line(member)] for name, member in description["members"].items()]
+
+
+def _rows(place: str, value: Any, depth: int) -> Iterator[list[str]]:
+    if place.endswith(("features.query", "features.candidate")):
+        for name, feature in value.items():
+            yield [f"{place}.{name}", f"{feature['dtype']}, {feature['encoder'].get('kind', '')}"]
+    elif isinstance(value, Mapping) and value and depth:
+        for name, part in value.items():
+            yield from _rows(f"{place}.{name}", part, depth - 1)
+    else:
+        yield [place, one_line(value)]

@@ -18,11 +18,12 @@ from torchtowers.export.lint_handler import BUILT_IN, handler_file, handler_find
 from torchtowers.export.lint_names import name_findings, size_findings
 from torchtowers.export.opened import OpenArchive, open_archive
 from torchtowers.export.verify import content_findings, manifest_of
+from torchtowers.handlers.combined_signature import AnySignature, any_signature
 from torchtowers.handlers.errors import ArtifactError, shorten
 from torchtowers.handlers.limits import Limits
 from torchtowers.handlers.onnx_file import external_locations, unlisted_locations
 from torchtowers.handlers.seal import MANIFEST
-from torchtowers.handlers.signature import FILE_NAME, Signature
+from torchtowers.handlers.signature import FILE_NAME
 
 __all__ = ["lint_archive"]
 
@@ -141,7 +142,7 @@ def _config(name: str, text: bytes) -> Iterator[Finding]:
 def _ours(archive: OpenArchive, manifest: Mapping[str, Any]) -> Iterator[Finding]:
     """Check what our own signature says against the manifest."""
     try:
-        signature = Signature.from_json(json.loads(archive.files[FILE_NAME].read()))
+        signature = any_signature(json.loads(archive.files[FILE_NAME].read()))
     except (ArtifactError, ValueError, RecursionError):
         return  # content_findings has told
     model = manifest.get("model")
@@ -158,7 +159,7 @@ def _ours(archive: OpenArchive, manifest: Mapping[str, Any]) -> Iterator[Finding
         yield Finding("no-bill-of-materials", "", text, "warning")
 
 
-def _unlisted(archive: OpenArchive, signature: Signature, name: str) -> Iterator[Finding]:
+def _unlisted(archive: OpenArchive, signature: AnySignature, name: str) -> Iterator[Finding]:
     """Find weights that a worker refuses, since nothing says what they have to be."""
     try:
         locations = external_locations(archive.files[name].read(MOST_ONNX), name)

@@ -1,7 +1,7 @@
 """model-config.yaml: how TorchServe runs an archive."""
 
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 
@@ -37,6 +37,7 @@ class ServingConfig:
         max_filter_columns: Item columns that one row may filter by.
         max_filter_values: Values that one column may be filtered by.
         max_diversity_columns: Item columns that one row may cap.
+        candidates: Items that a model of two stages ranks; None for as many as its artifact says.
         max_candidates: Candidates that one row may have ranked.
         max_scores: Candidates of all rows of one request together.
         max_body_bytes: Of one request's body; the server's own limit is `max_request_size`.
@@ -60,6 +61,7 @@ class ServingConfig:
     max_filter_columns: int = 16
     max_filter_values: int = 1_000
     max_diversity_columns: int = 4
+    candidates: int | None = None
     max_candidates: int = 10_000
     max_scores: int = 100_000
     max_body_bytes: int = 6_553_500
@@ -80,7 +82,7 @@ class ServingConfig:
             ("job_queue_size", 1),
             ("client_timeout", 0),
             ("threads", 1),
-            *((name, 1) for name in _LIMITS),
+            *((name, 1) for name in self._limits()),
         ):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -92,6 +94,9 @@ class ServingConfig:
             raise ExportError(f"device_ids: expected different integers of at least 0, got {ids!r}")
         if ids and self.device != "gpu":
             raise ExportError(f"device_ids: {ids!r} are of GPUs, and device is {self.device}; choose gpu")
+
+    def _limits(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _LIMITS if getattr(self, name) is not None}
 
     def to_yaml(self) -> str:
         """Give the file's text."""
@@ -108,7 +113,7 @@ class ServingConfig:
             **({"deviceIds": list(self.device_ids)} if self.device_ids else {}),
             "torchtowers": {
                 "threads": self.threads,
-                **{name: getattr(self, name) for name in _LIMITS},
+                **self._limits(),
             },
         }
         return yaml.safe_dump(content, sort_keys=False)

@@ -22,6 +22,7 @@ from torchtowers.export.item_file import ItemFile
 from torchtowers.export.json_table import json_table
 from torchtowers.export.samples import record_samples
 from torchtowers.export.vendored import CONFIG
+from torchtowers.handlers.combined_signature import read_signature
 from torchtowers.handlers.encoders import TokenEncoder
 from torchtowers.handlers.errors import ArtifactError
 from torchtowers.handlers.index_spec import IndexSpec
@@ -240,7 +241,12 @@ def _read(artifact: Path) -> tuple[Signature, TowerSpec, IndexSpec]:
     from_archive = "give the artifact directory that the archive was built from"
     if artifact.is_file():
         raise ExportError(f"{artifact} is a file, and an archive has no candidate tower: {from_archive}")
-    signature = Signature.read(artifact)
+    signature = read_signature(artifact)
+    if not isinstance(signature, Signature):
+        raise ExportError(
+            f"{artifact} is of two models: make the new index of the retrieval artifact that it was combined "
+            "of, and combine it with the ranking artifact again"
+        )
     if signature.kind != "retrieval" or signature.index is None:
         raise ExportError(
             f"{artifact} is of a {signature.kind} model, which has no index: it scores the candidates that a "

@@ -24,7 +24,7 @@ from torchtowers.handlers.encoders import (
 )
 from torchtowers.handlers.request import Row
 
-__all__ = ["Entities", "encode_for_training", "random_inputs", "raw_rows", "retrieval_rows"]
+__all__ = ["Entities", "encode_for_training", "random_inputs", "raw_rows", "retrieval_rows", "two_stage_rows"]
 
 # Items that a compared answer holds: the whole of a small catalogue, and of a large one no gigabytes of JSON.
 _MOST_ITEMS = 1000
@@ -123,6 +123,21 @@ def retrieval_rows(users: Entities, items: Sequence[str], batch: int, *, has_his
             excluded.append(_UNKNOWN_TOKEN)
         rows.append(replace(row, exclude=tuple(excluded), exclude_history=without))
     return rows
+
+
+def two_stage_rows(found: Entities, ranked: Entities, batch: int, k: int) -> list[Row]:
+    """Give rows of `raw_rows` that hold what either of two models asks for.
+
+    Args:
+        found: The users, as the retrieval model knows them.
+        ranked: The users, as the ranking model knows them.
+        batch: Rows.
+        k: Items that each row asks for.
+    """
+    return [
+        replace(row, features={**other.features, **row.features})
+        for row, other in zip(raw_rows(found, batch, k), raw_rows(ranked, batch, k), strict=True)
+    ]
 
 
 def _raw_value(encoder: Encoder, turn: int) -> object:

@@ -9,16 +9,12 @@ from pathlib import Path
 
 import torchtowers.handlers
 from torchtowers.export.model_config import ServingConfig
+from torchtowers.handlers.kinds import handler_of
 
-__all__ = ["CONFIG", "handler_of", "is_vendored", "write_vendored"]
+__all__ = ["CONFIG", "is_vendored", "write_vendored"]
 
 CONFIG = "model-config.yaml"
 _PACKAGE = "torchtowers/handlers/"
-
-
-def handler_of(kind: str) -> str:
-    """Name the handler's file of a kind of model."""
-    return f"{kind}_handler.py"
 
 
 def is_vendored(name: str, kind: str) -> bool:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchtowers.data.dataset import Dataset
+from torchtowers.export.combined_verification import compare_stages
 from torchtowers.export.comparison import TOLERANCE, Comparison, check_worst
 from torchtowers.export.errors import VerificationError
 from torchtowers.export.expected import EXPECTED_FILE, read_expected
@@ -13,6 +14,7 @@ from torchtowers.export.ranking_verification import compare_ranking
 from torchtowers.export.retrieval_verification import compare_retrieval
 from torchtowers.export.stored import check_inputs, check_stored
 from torchtowers.export.tower_inputs import ranking_query
+from torchtowers.handlers.combined_signature import CombinedSignature, read_signature
 from torchtowers.handlers.signature import Signature
 from torchtowers.models.evaluation import embed_candidates
 from torchtowers.models.experiment import Trained
@@ -42,7 +44,7 @@ def verify(folder: Path, trained: Trained) -> list[Comparison]:
     else:
         candidates = embed_candidates(as_retrieval_model(trained.model), dataset)
         check_stored(folder, signature, dataset, candidates, TOLERANCE)
-    return _compare(folder, signature, candidates)
+    return _compare(folder, "", signature, candidates)
 
 
 def verify_artifact(folder: str | Path) -> list[Comparison]:
@@ -59,11 +61,16 @@ def verify_artifact(folder: str | Path) -> list[Comparison]:
         RuntimeUnavailableError: The library of one of its formats is not installed.
     """
     folder = Path(folder)
-    signature = Signature.read(folder)
+    signature = read_signature(folder)
     signature.verify_files(folder)
-    if EXPECTED_FILE not in signature.files:
-        raise VerificationError(f"signature.json in {folder} lists no {EXPECTED_FILE}: export the run again")
-    return _compare(folder, signature, None)
+    if isinstance(signature, Signature):
+        return _compare(folder, "", signature, None)
+    comparisons = [
+        comparison
+        for kind, part in signature.parts.items()
+        for comparison in _compare(folder, f"{kind}/", part, None)
+    ]
+    return comparisons + _compare_stages(folder, signature)
 
 
 def _check_ranking(folder: Path, signature: Signature, dataset: Dataset) -> None:
@@ -73,11 +80,22 @@ def _check_ranking(folder: Path, signature: Signature, dataset: Dataset) -> None
     check_inputs(folder, signature.candidate, dataset.items, dataset)
 
 
-def _compare(folder: Path, signature: Signature, candidates: NDArray[np.float32] | None) -> list[Comparison]:
-    expected = read_expected(folder)
+def _compare(
+    folder: Path, inside: str, signature: Signature, candidates: NDArray[np.float32] | None
+) -> list[Comparison]:
+    name = f"{inside}{EXPECTED_FILE}"
+    if name not in signature.files:
+        raise VerificationError(f"signature.json in {folder} lists no {name}: export the run again")
+    expected = read_expected(folder / inside)
     if signature.kind == "ranking":
         comparisons = compare_ranking(folder, signature, expected)
     else:
         comparisons = compare_retrieval(folder, signature, expected, candidates)
+    check_worst(comparisons)
+    return comparisons
+
+
+def _compare_stages(folder: Path, signature: CombinedSignature) -> list[Comparison]:
+    comparisons = list(compare_stages(folder, signature))
     check_worst(comparisons)
     return comparisons

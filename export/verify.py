@@ -10,6 +10,7 @@ from torchtowers.export.layout import layout_findings
 from torchtowers.export.lint_names import name_findings, size_findings
 from torchtowers.export.opened import Entry, OpenArchive, open_archive
 from torchtowers.export.signing import signature_of
+from torchtowers.handlers.combined_signature import any_signature
 from torchtowers.handlers.errors import ArtifactError, UntrustedError
 from torchtowers.handlers.seal import (
     MANIFEST,
@@ -18,7 +19,7 @@ from torchtowers.handlers.seal import (
     sealed_members,
     verify_manifest,
 )
-from torchtowers.handlers.signature import FILE_NAME, Signature, sha256_of
+from torchtowers.handlers.signature import FILE_NAME, sha256_of
 from torchtowers.handlers.signing import read_public_keys, verify_signature
 
 __all__ = ["content_findings", "manifest_of", "verify_archive"]
@@ -90,7 +91,7 @@ def content_findings(archive: OpenArchive, manifest: Mapping[str, Any]) -> Itera
             yield Finding("unlisted", name, f"it is not in {MANIFEST}: it was added after the build")
     if FILE_NAME in files:
         try:
-            signature = Signature.from_json(json.loads(files[FILE_NAME].read()))
+            signature = any_signature(json.loads(files[FILE_NAME].read()))
         except (ArtifactError, ValueError, RecursionError) as error:
             yield Finding("signature", FILE_NAME, str(error))
             return

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol
 
 from torchtowers.handlers.answer import Served, encode_answer, encode_error
 from torchtowers.handlers.body import check_size, dialect_of, is_open_inference_call, json_of, with_texts
+from torchtowers.handlers.combined_signature import AnySignature
 from torchtowers.handlers.dialect import Request
 from torchtowers.handlers.encoders import Encoder
 from torchtowers.handlers.errors import (
@@ -22,7 +23,6 @@ from torchtowers.handlers.limits import Limits
 from torchtowers.handlers.samples import check_samples, read_samples, warm_up
 from torchtowers.handlers.seal import verify_signer
 from torchtowers.handlers.settings import Settings
-from torchtowers.handlers.signature import Signature
 from torchtowers.handlers.threads import limit_blas, threads_of_worker
 from torchtowers.handlers.worker_reads import read_batches_at_once
 
@@ -35,7 +35,10 @@ class ServedModel(Protocol):
     """What answers: `read` for each request of a batch, then `answers` for all that could be read."""
 
     limits: Limits
-    signature: Signature
+
+    @property
+    def signature(self) -> AnySignature:
+        """The archive's signature."""
 
     @classmethod
     def load(

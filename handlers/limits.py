@@ -18,6 +18,8 @@ class Limits:
         max_k: The largest k; a k within it but above the catalogue gets the whole catalogue.
         max_rows: Rows of one request.
         max_exclude: Items that one row may exclude.
+        candidates: Items that a model of two stages ranks of a row that does not say; None for as many as its
+            artifact says. Never more than max_candidates.
         max_include: Items that one row may be kept to.
         max_filter_columns: Item columns that one row may filter by.
         max_filter_values: Values that one column may be filtered by.
@@ -32,6 +34,7 @@ class Limits:
     max_k: int = 10_000
     max_rows: int = 1_000
     max_exclude: int = 10_000
+    candidates: int | None = None
     max_include: int = 10_000
     max_filter_columns: int = 16
     max_filter_values: int = 1_000

@@ -6,8 +6,9 @@ from typing import Any
 
 from torchtowers.handlers.errors import ArtifactError
 from torchtowers.handlers.index_spec import IndexSpec
+from torchtowers.handlers.kinds import SERVED
 from torchtowers.handlers.seal import MANIFEST, read_manifest, verify_members
-from torchtowers.handlers.signature import SERVED, Signature
+from torchtowers.handlers.signature import Signature
 from torchtowers.handlers.tower_spec import TowerSpec
 
 __all__ = ["Served", "find_served"]
@@ -71,7 +72,7 @@ def find_served(folder: Path, signature: Signature, *, kind: str, runtime: str |
 
 def _packaged(folder: Path, signature: Signature) -> tuple[str, bool]:
     """Give the runtime of what is packaged to answer, and whether that is a fused file."""
-    served = SERVED[signature.kind]
+    (served,) = SERVED[signature.kind]
     manifest = folder / MANIFEST
     if manifest.is_file():
         # torch-model-archiver packages the files of all runtimes, and --serialized-file chooses.

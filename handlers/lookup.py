@@ -43,6 +43,33 @@ class LookupColumn:
         listed: list[int] = self.values[self.offsets[row] : self.offsets[row + 1]].tolist()
         return listed
 
+    def take(self, rows: NDArray[np.int64], missing: Part) -> NDArray[Any]:
+        """Give the encoded values of many keys.
+
+        Args:
+            rows: The keys' rows, int64 `[batch]`; -1 is a key that is not known.
+            missing: What an unknown one has: an empty list, a row of numbers or an index.
+
+        Returns:
+            `[batch]`, `[batch, width]`, or of lists `[batch, length]`, padded with 0.
+        """
+        unknown = rows < 0
+        some = bool(unknown.any())
+        known = np.where(unknown, 0, rows) if some else rows
+        if self.offsets is None:
+            taken: NDArray[Any] = self.values[known]
+            if some:
+                taken[unknown] = missing
+            return taken
+        begins, lengths = self.offsets[known], self.offsets[known + 1] - self.offsets[known]
+        if some:
+            lengths[unknown] = 0
+        places = np.arange(max(1, int(lengths.max(initial=0))))
+        is_there = places < lengths[:, np.newaxis]
+        padded = np.zeros(is_there.shape, self.values.dtype)
+        padded[is_there] = self.values[(begins[:, np.newaxis] + places)[is_there]]
+        return padded
+
     def has_lengths_of(self, other: "LookupColumn") -> bool:
         """Say whether the rows' lists are as long as another column's."""
         if self.offsets is None or other.offsets is None:
@@ -114,6 +141,19 @@ class FeatureLookup:
         if len(self.columns) == 1:
             return self.columns[0].get(row)
         return tuple(column.get(row) for column in self.columns)
+
+    def take(self, rows: NDArray[np.int64], missing: Encoded) -> tuple[NDArray[Any], ...]:
+        """Give the encoded values of many keys, as the encoder's `stack` would.
+
+        Args:
+            rows: The keys' rows, int64 `[batch]`; -1 is a key that is not known.
+            missing: What an unknown one has, as `encode_value` gives it.
+
+        Returns:
+            An array for each of the encoder's tensors.
+        """
+        parts = missing if isinstance(missing, tuple) else (missing,)
+        return tuple(column.take(rows, part) for column, part in zip(self.columns, parts, strict=True))
 
     @classmethod
     def load(cls, folder: Path, stem: str, encoder: Encoder, keys: int) -> "FeatureLookup":

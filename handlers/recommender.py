@@ -15,7 +15,7 @@ from torchtowers.handlers.filters import Filters
 from torchtowers.handlers.fused_search import FusedSearch
 from torchtowers.handlers.item_column import ItemColumn
 from torchtowers.handlers.limits import Limits
-from torchtowers.handlers.loading import find_served
+from torchtowers.handlers.loading import Served, find_served
 from torchtowers.handlers.query_encoder import EncodedRow, QueryEncoder
 from torchtowers.handlers.request import rows_of
 from torchtowers.handlers.signature import Signature
@@ -95,6 +95,25 @@ class Recommender:
         folder = Path(folder)
         signature = signature or Signature.read(folder)
         served = find_served(folder, signature, kind="retrieval", runtime=runtime)
+        return cls.of_served(folder, signature, served, gpu_id=gpu_id, threads=threads, limits=limits)
+
+    @classmethod
+    def of_served(
+        cls,
+        folder: Path,
+        signature: Signature,
+        served: Served,
+        *,
+        gpu_id: int | None = None,
+        threads: int | None = None,
+        limits: Limits | None = None,
+    ) -> "Recommender":
+        """Load what answers of an artifact that is verified; the other arguments are those of `load`.
+
+        Raises:
+            ArtifactError: A file is malformed.
+            RuntimeUnavailableError: The runtime's library is not installed.
+        """
         load = FusedSearch.load if served.signature.is_fused else TowerSearch.load
         search = load(folder, served, gpu_id=gpu_id, threads=threads)
         items = len(search.ids)

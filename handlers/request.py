@@ -31,6 +31,7 @@ class Row:
         exclude: Ids that must not come back.
         exclude_history: Whether the items of the history must not come back either.
         fields: Item columns to return.
+        candidates: How many items a model of two stages is to rank; None if the row does not say.
         restriction: What else narrows the items; None for nothing.
         place: What stands before a field's name in an error, such as `instances[1].`.
     """
@@ -40,6 +41,7 @@ class Row:
     exclude: tuple[object, ...] = ()
     exclude_history: bool = False
     fields: tuple[str, ...] = ()
+    candidates: int | None = None
     restriction: Restriction | None = None
     place: str = ""
 
@@ -51,6 +53,7 @@ def rows_of(
     columns: Mapping[str, ItemColumn],
     *,
     has_history: bool,
+    has_stages: bool = False,
 ) -> Request[Row]:
     """Check a parsed body.
 
@@ -60,19 +63,21 @@ def rows_of(
         features: The query's, the id first.
         columns: The items', which can be asked for and filtered by.
         has_history: Whether the model knows a history that can be excluded.
+        has_stages: Whether the items found are ranked, so that a row may say how many.
 
     Raises:
         BodyError: There is no JSON object in it, or no row.
         FieldError: A field or option is unknown or of the wrong kind.
         LimitError: More rows or exclusions, or a larger k, than allowed.
     """
-    return request_of(body, limits.max_rows, _Reader(limits, features, columns, has_history))
+    reader = _StagesReader if has_stages else _Reader
+    return request_of(body, limits.max_rows, reader(limits, features, columns, has_history))
 
 
 class _Reader:
     """Checks options against what is allowed and what the model has."""
 
-    options = OPTIONS
+    options: tuple[str, ...] = OPTIONS
     lists = _LISTS
     objects = _OBJECTS
 
@@ -103,7 +108,9 @@ class _Reader:
         """Check an option's value."""
         match name:
             case "k":
-                return _k(value, field, self.limits.max_k)
+                return _count(value, field, self.limits.max_k)
+            case "candidates":
+                return _count(value, field, self.limits.max_candidates)
             case "exclude":
                 return ids_of(value, field, self.limits.max_exclude)
             case "exclude_history":
@@ -114,7 +121,13 @@ class _Reader:
                 return restriction_of(name, value, field, self.limits, self.columns)
 
 
-def _k(value: object, field: str, most: int) -> int:
+class _StagesReader(_Reader):
+    """Also reads how many items are to be ranked."""
+
+    options: tuple[str, ...] = (*OPTIONS, "candidates")
+
+
+def _count(value: object, field: str, most: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
         raise FieldError(field, value, f"an integer from 1 to {most}")
     return value

@@ -11,6 +11,7 @@ from torchtowers.handlers.column_spec import ColumnSpec
 from torchtowers.handlers.errors import ArtifactError, SignatureError, shorten
 from torchtowers.handlers.index_spec import IndexSpec
 from torchtowers.handlers.json_reader import JsonReader, inside
+from torchtowers.handlers.kinds import SERVED
 from torchtowers.handlers.onnx_file import check_side_files
 from torchtowers.handlers.token_table import TokenTable
 from torchtowers.handlers.tower_spec import FeatureSpec, TowerSpec, tower_from_json, tower_to_json
@@ -18,11 +19,12 @@ from torchtowers.handlers.tower_spec import FeatureSpec, TowerSpec, tower_from_j
 __all__ = [
     "FILE_NAME",
     "FORMAT_VERSION",
-    "SERVED",
     "SIDE",
     "FeatureSpec",
     "Signature",
     "TowerSpec",
+    "kind_of",
+    "read_content",
     "sha256_of",
 ]
 
@@ -30,9 +32,6 @@ FORMAT_VERSION = 1
 FILE_NAME = "signature.json"
 # Behind an ONNX file's name, that of the file with its weights, where they are too large for it.
 SIDE = ".data"
-
-# By the model's kind, which of a runtime's files answers requests.
-SERVED = {"retrieval": "query", "ranking": "ranker"}
 
 
 def sha256_of(path: Path) -> str:
@@ -119,7 +118,7 @@ class Signature:
             (file,) = self.fused.values()
         else:
             (files,) = self.towers.values()
-            file = files[SERVED[self.kind]]
+            file = files[SERVED[self.kind][0]]
         return file
 
     def for_serving(self, runtime: str, *, fused: bool = False) -> "Signature":
@@ -139,7 +138,7 @@ class Signature:
                 f"the artifact has no {runtime} {what}, only {', '.join(sorted(held)) or 'none'}; "
                 f"export it with --format {runtime}{' --fused' if fused else ''}"
             )
-        served = SERVED[self.kind]
+        (served,) = SERVED[self.kind]
         candidate = self.candidate if self.kind == "ranking" else None
         if fused and candidate is not None:
             candidate = replace(candidate, features=(), lookup={})
@@ -171,13 +170,21 @@ class Signature:
                 names.update(tower.files())
         return frozenset(names)
 
+    def with_files(self, files: Mapping[str, str]) -> "Signature":
+        """Give the signature with other sha256."""
+        return replace(self, files=files)
+
     def write(self, folder: Path) -> None:
         """Write signature.json into the artifact's folder."""
         (folder / FILE_NAME).write_text(self.to_text(), encoding="utf-8")
 
     def to_text(self) -> str:
         """Give the file's text, the same for the same content."""
-        content: dict[str, Any] = {
+        return json.dumps(self.to_json(), indent=2, ensure_ascii=False) + "\n"
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the file's content."""
+        return {
             "format_version": FORMAT_VERSION,
             "kind": self.kind,
             "query": tower_to_json(self.query),
@@ -197,7 +204,6 @@ class Signature:
             "versions": dict(self.versions),
             "files": dict(sorted(self.files.items())),
         }
-        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
     def read(cls, folder: Path) -> "Signature":
@@ -206,14 +212,7 @@ class Signature:
         Raises:
             SignatureError: It is missing, malformed, or of a format version unknown to this code.
         """
-        path = folder / FILE_NAME
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise SignatureError(f"{folder} holds no {FILE_NAME}; it is not an artifact") from error
-        except (OSError, ValueError, RecursionError) as error:
-            raise SignatureError(f"{path} can't be read: {error}") from error
-        return cls.from_json(content)
+        return cls.from_json(read_content(folder))
 
     @classmethod
     def from_json(cls, content: Any) -> "Signature":
@@ -223,18 +222,9 @@ class Signature:
             SignatureError: It is malformed, or of a format version unknown to this code.
         """
         reader = JsonReader(content, "signature")
-        version = reader.get("format_version", int)
-        if version != FORMAT_VERSION:
-            raise SignatureError(
-                f"signature.json is of format version {version}, this code reads {FORMAT_VERSION}; "
-                "serve it with the torchtowers version that exported it, or export it again"
-            )
-        kind = reader.get("kind", str)
-        if kind not in SERVED:
-            raise SignatureError(
-                f"signature.json is of a model of kind {shorten(kind)}, this code knows {', '.join(SERVED)}; "
-                "serve it with the torchtowers version that exported it"
-            )
+        kind = kind_of(reader)
+        if len(SERVED[kind]) > 1:
+            raise SignatureError(f"signature.json is of two models ({kind}), expected that of one")
         candidate = reader.get("candidate", dict) if kind == "ranking" else reader.optional("candidate", dict)
         return cls(
             kind=kind,
@@ -247,7 +237,7 @@ class Signature:
                 for name, column in reader.child("columns").children().items()
             },
             towers={
-                name: _files_of(files, SERVED[kind])
+                name: _files_of(files, SERVED[kind][0])
                 for name, files in reader.child("towers").children().items()
             },
             fused=reader.child("fused").paths(),
@@ -257,6 +247,42 @@ class Signature:
             versions=reader.child("versions").strings(),
             files={inside(name): sha for name, sha in reader.child("files").strings().items()},
         )
+
+
+def read_content(folder: Path) -> Any:
+    """Parse signature.json of an artifact's folder.
+
+    Raises:
+        SignatureError: It is missing or no JSON.
+    """
+    path = folder / FILE_NAME
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SignatureError(f"{folder} holds no {FILE_NAME}; it is not an artifact") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise SignatureError(f"{path} can't be read: {error}") from error
+
+
+def kind_of(reader: JsonReader) -> str:
+    """Give the model's kind, of a signature whose form this code knows.
+
+    Raises:
+        SignatureError: It is malformed, or of a format version or a kind unknown to this code.
+    """
+    version = reader.get("format_version", int)
+    if version != FORMAT_VERSION:
+        raise SignatureError(
+            f"signature.json is of format version {version}, this code reads {FORMAT_VERSION}; "
+            "serve it with the torchtowers version that exported it, or export it again"
+        )
+    kind = reader.get("kind", str)
+    if kind not in SERVED:
+        raise SignatureError(
+            f"signature.json is of a model of kind {shorten(kind)}, this code knows {', '.join(SERVED)}; "
+            "serve it with the torchtowers version that exported it"
+        )
+    return kind
 
 
 def _files_of(reader: JsonReader, served: str) -> dict[str, str]:

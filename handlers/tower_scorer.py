@@ -1,6 +1,6 @@
 """Scores of candidates by encoders and a ranking model."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -74,20 +74,39 @@ class TowerScorer:
     def scores(self, rows: Sequence[EncodedQuery]) -> NDArray[np.float32]:
         """Score all candidates, one row's after the other's; float32 `[candidates]`."""
         candidates = list(chain.from_iterable(row.candidates for row in rows))
-        owners = np.repeat(np.arange(len(rows)), [len(row.candidates) for row in rows])
-        scores = []
-        for begin in range(0, len(candidates), _MAX_SCORES):
-            block = slice(begin, begin + _MAX_SCORES)
-            scores.append(self.model(self._inputs(rows, owners[block], candidates[block])))
+        return self.scores_of(
+            [row.query for row in rows],
+            [len(row.candidates) for row in rows],
+            lambda block: self.item.stack(candidates[block]),
+        )
+
+    def scores_of(
+        self,
+        queries: Sequence[EncodedRow],
+        counts: Sequence[int],
+        inputs_of: Callable[[slice], Mapping[str, NDArray[Any]]],
+    ) -> NDArray[np.float32]:
+        """Score candidates whose inputs are made a block at a time.
+
+        Args:
+            queries: What each row's candidates have in common.
+            counts: How many candidates each row has.
+            inputs_of: Gives the candidates' own inputs of a part of all of them, one row's after the other's.
+
+        Returns:
+            float32 `[sum of counts]`.
+        """
+        owners = np.repeat(np.arange(len(queries)), counts)
+        scores = [np.empty(0, np.float32)]
+        for begin in range(0, len(owners), _MAX_SCORES):
+            block = slice(begin, min(begin + _MAX_SCORES, len(owners)))
+            scores.append(self.model({**self._repeated(queries, owners[block]), **inputs_of(block)}))
         return np.concatenate(scores)
 
-    def _inputs(
-        self, rows: Sequence[EncodedQuery], owners: NDArray[np.int64], candidates: Sequence[EncodedRow]
-    ) -> dict[str, NDArray[Any]]:
+    def _repeated(self, queries: Sequence[EncodedRow], owners: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         first, last = int(owners[0]), int(owners[-1])
-        queries = self.query.stack([row.query for row in rows[first : last + 1]])
-        repeated = {name: values[owners - first] for name, values in queries.items()}
-        return {**repeated, **self.item.stack(candidates)}
+        stacked = self.query.stack(queries[first : last + 1])
+        return {name: values[owners - first] for name, values in stacked.items()}
 
     def _try_model(self) -> None:
         """Run the model once: a file that does not fit the signature is refused while it is loaded."""

@@ -10,6 +10,7 @@ import torch
 from tests.tiny import tiny_ranking_trained, tiny_trained
 from torchtowers.export.archive import build_archive
 from torchtowers.export.artifact import export_artifact
+from torchtowers.export.combined import combine_artifacts
 from torchtowers.models.experiment import Trained
 
 # A shell starts what runs in its background with Ctrl-C ignored, and children inherit that; tests send it.
@@ -71,6 +72,22 @@ def ranking_artifact(ranking_trained: Trained, tmp_path_factory: pytest.TempPath
 def ranking_archives(ranking_artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model store with `ranking-onnx.mar` and `ranking-torchscript.mar`; not to be changed."""
     return store_of(ranking_artifact, "ranking", tmp_path_factory.mktemp("ranking-store"))
+
+
+@pytest.fixture(scope="session")
+def combined_artifact(
+    artifact: Path, ranking_artifact: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Both models in one artifact, of which 20 items are ranked; not to be changed."""
+    out = tmp_path_factory.mktemp("artifacts") / "combined"
+    combine_artifacts(artifact, ranking_artifact, out, candidates=20)
+    return out
+
+
+@pytest.fixture(scope="session")
+def combined_archives(combined_artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model store with `both-onnx.mar` and `both-torchscript.mar`; not to be changed."""
+    return store_of(combined_artifact, "both", tmp_path_factory.mktemp("combined-store"))
 
 
 @pytest.fixture(scope="session")

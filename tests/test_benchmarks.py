@@ -45,6 +45,7 @@ def like_movielens() -> Tables:
         "index_update.py",
         "memory.py",
         "serving.py",
+        "two_stage.py",
     ],
 )
 def test_help_says_how_to_call_it(script: str) -> None:
@@ -170,6 +171,21 @@ def test_a_new_index_is_timed() -> None:
     }
     assert all(work["items_per_second"] > 0 for work in works.values())
     assert all(work["resident_bytes"] > work["anonymous_bytes"] > 1 << 20 for work in works.values())
+
+
+@pytest.mark.java
+def test_two_stages_are_timed() -> None:
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / "two_stage.py", "--rounds", "3", "--work", "rows", "--json"],
+        env={**os.environ, "TWO_STAGE_ITEMS": "3000"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (work,) = json.loads(done.stdout)["works"]
+    assert work["items"] == 3000
+    assert 0 < work["served_p50_ms"] <= work["served_p95_ms"]
+    assert 0 < work["handled_p50_ms"] <= work["handled_p95_ms"]
 
 
 def test_archives_of_every_format_are_asked_at_random(artifact: Path, ranking_artifact: Path) -> None:

@@ -20,6 +20,7 @@ from torchtowers.handlers.errors import ArtifactError
 from torchtowers.handlers.recommender import Recommender
 from torchtowers.handlers.seal import MANIFEST
 from torchtowers.handlers.signature import FILE_NAME
+from torchtowers.handlers.two_stage_recommender import TwoStageRecommender
 
 pytest.importorskip("model_archiver", reason="needs torch-model-archiver: pip install 'torchtowers[serve]'")
 
@@ -103,6 +104,23 @@ def test_a_ranking_model_is_packaged_likewise(ranking_artifact: Path, tmp_path: 
         for built in (path, ours)
     ]
     assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "torchscript"])
+def test_two_models_are_packaged_likewise(combined_artifact: Path, tmp_path: Path, runtime: str) -> None:
+    serialized = {"onnx": "query.onnx", "torchscript": "query.pt"}[runtime]
+    path = packaged(combined_artifact, tmp_path / "theirs", serialized=serialized, kind="recommendation")
+    assert [finding for finding in lint_archive(path) if finding.kind == "error"] == []
+    ours = build_archive(combined_artifact, name="m", export_path=tmp_path / "ours", runtime=runtime)
+    models = [
+        TwoStageRecommender.load(unpacked(built, tmp_path / built.parent.name / "x"))
+        for built in (path, ours)
+    ]
+    assert [runtime_of(model.recommender) for model in models] == [runtime, runtime]
+    body = {"user_id": "u3", "k": 5, "fields": ["title"]}
+    assert models[0].recommend(body) == models[1].recommend(body)
+    files = {path.relative_to(combined_artifact).as_posix() for path in combined_artifact.rglob("*.*")}
+    assert contents_of(path).keys() - {MANIFEST} <= files
 
 
 def test_settings_of_ones_own_do_not_count_as_an_altered_artifact(artifact: Path, tmp_path: Path) -> None:

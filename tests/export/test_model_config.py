@@ -26,7 +26,7 @@ def test_every_key_is_one_that_torchserve_knows_or_the_handlers_own() -> None:
 def test_values_are_written_as_the_types_that_torchserve_takes() -> None:
     config = ServingConfig(workers=3, batch_size=8, max_batch_delay=2, device="gpu", max_k=50, threads=2)
     content = yaml.safe_load(config.to_yaml())
-    limits = {name: value for name, value in vars(Limits(max_k=50)).items() if name != "default_k"}
+    limits = {name: value for name, value in vars(Limits(max_k=50)).items() if name != "default_k" and value}
     assert content.pop("torchtowers") == {"threads": 2, **limits}
     assert content == {
         "minWorkers": 3,

@@ -15,6 +15,7 @@ import torchtowers.handlers
 from torchtowers.handlers import encoders, vocabulary
 from torchtowers.handlers.candidate_ranker import CandidateRanker
 from torchtowers.handlers.recommender import Recommender
+from torchtowers.handlers.two_stage_recommender import TwoStageRecommender
 
 HANDLERS = Path(torchtowers.handlers.__path__[0])
 RUNTIME_LIBRARIES = {"onnx": "onnxruntime", "torchscript": "torch"}
@@ -120,6 +121,19 @@ def test_so_does_one_of_a_ranking_model(
     assert answer["scores"] == pytest.approx(expected["scores"], abs=1e-5)
 
 
+@pytest.mark.parametrize("runtime", RUNTIME_LIBRARIES)
+def test_so_does_one_of_two_stages(
+    combined_archives: Path, combined_artifact: Path, tmp_path: Path, runtime: str
+) -> None:
+    body: dict[str, object] = {"user_id": "u3", "hour": 7, "k": 7}
+    answer = answer_of(
+        combined_archives / f"both-{runtime}.mar", tmp_path, runtime, "recommendation_handler", body
+    )
+    expected = TwoStageRecommender.load(combined_artifact, runtime=runtime).recommend(body)
+    assert answer["items"] == expected["items"]
+    assert answer["scores"] == pytest.approx(expected["scores"], abs=1e-5)
+
+
 @pytest.mark.parametrize("path", sorted(HANDLERS.glob("*.py")), ids=lambda path: path.stem)
 def test_a_module_imports_the_standard_library_and_numpy(path: Path) -> None:
     allowed = {*sys.stdlib_module_names, "numpy"}
@@ -148,7 +162,11 @@ def test_a_public_name_is_imported_by_another_module(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("file", "name"),
-    [("retrieval_handler.py", "RetrievalHandler"), ("ranking_handler.py", "RankingHandler")],
+    [
+        ("retrieval_handler.py", "RetrievalHandler"),
+        ("ranking_handler.py", "RankingHandler"),
+        ("recommendation_handler.py", "RecommendationHandler"),
+    ],
 )
 def test_a_handlers_file_defines_one_class_and_no_function(file: str, name: str) -> None:
     tree = ast.parse((HANDLERS / file).read_text())
