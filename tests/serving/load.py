@@ -41,8 +41,19 @@ class Load:
 
 
 @contextmanager
-def load(state: Path, name: str, body: Mapping[str, Any], *, clients: int, **options: Any) -> Iterator[Load]:
-    """Ask by so many threads, each by a connection that is kept, for the block."""
+def load(
+    state: Path,
+    name: str,
+    body: Mapping[str, Any],
+    *,
+    clients: int,
+    retry: Retry | None = None,
+    **options: Any,
+) -> Iterator[Load]:
+    """Ask by so many threads, for the block; each pauses a moment, as they share a core.
+
+    Nothing is sent again unless `retry` says so: every request that fails is seen.
+    """
     seen = Load()
     stopped = threading.Event()
     lock = threading.Lock()
