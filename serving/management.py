@@ -36,12 +36,16 @@ class Model:
         version: Its version.
         wanted: The number of workers that it should have.
         workers: Those that it has.
+        default: Whether requests that name no version are this one's.
+        archive: The archive's file in the model store.
     """
 
     name: str
     version: str
     wanted: int
     workers: tuple[Worker, ...]
+    default: bool
+    archive: str
 
     @property
     def ready(self) -> bool:
@@ -90,7 +94,11 @@ class Management:
             if not answer.get("nextPageToken"):
                 break
             page = f"&next_page_token={answer['nextPageToken']}"
-        return tuple(_model(version) for name in names for version in self._get(f"/models/{name}/all"))
+        return tuple(version for name in names for version in self._versions(name))
+
+    def _versions(self, name: str) -> tuple[Model, ...]:
+        default = self._get(f"/models/{name}")[0]["modelVersion"]
+        return tuple(_model(version, default) for version in self._get(f"/models/{name}/all"))
 
     def _get(self, path: str) -> Any:
         try:
@@ -116,9 +124,17 @@ def _refused(answer: httpx.Response) -> bool:
     return answer.status_code == 400 and "InvalidKeyException" in answer.text
 
 
-def _model(described: dict[str, Any]) -> Model:
+def _model(described: dict[str, Any], default: str) -> Model:
     workers = tuple(
         Worker(str(worker["id"]), str(worker["status"]), int(worker["pid"]))
         for worker in described["workers"]
     )
-    return Model(described["modelName"], described["modelVersion"], int(described["minWorkers"]), workers)
+    version = described["modelVersion"]
+    return Model(
+        name=described["modelName"],
+        version=version,
+        wanted=int(described["minWorkers"]),
+        workers=workers,
+        default=version == default,
+        archive=str(described["modelUrl"]),
+    )

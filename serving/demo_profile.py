@@ -1,0 +1,87 @@
+"""What is known of a user, back from encoded to what people read."""
+
+import math
+from typing import Any
+
+from torchtowers.handlers.encoders import (
+    FIRST_TOKEN,
+    BooleanEncoder,
+    BucketEncoder,
+    Encoded,
+    Encoder,
+    NumberEncoder,
+    TimestampEncoder,
+    TokenEncoder,
+    TokenListEncoder,
+    VectorEncoder,
+    WeightedListEncoder,
+)
+
+__all__ = ["field_of", "readable"]
+
+_MOST_CHOICES = 50
+
+
+def readable(encoder: Encoder, value: Encoded) -> str | None:
+    """Give an encoded value as text; None where it is missing, or where encoding can't be turned around."""
+    match encoder:
+        case TokenEncoder() if isinstance(value, int):
+            tokens = encoder.vocabulary.tokens
+            return tokens[value - FIRST_TOKEN] if 0 <= value - FIRST_TOKEN < len(tokens) else None
+        case TokenListEncoder() if isinstance(value, list):
+            return ", ".join(tokens_of(encoder, value)) or None
+        case BucketEncoder() if isinstance(value, int) and value:
+            return _interval(encoder, value - 1)
+        case BooleanEncoder() if isinstance(value, int):
+            return (None, "no", "yes")[value]
+        case NumberEncoder() if isinstance(value, list) and not value[1]:
+            number = encoder.mean + value[0] * encoder.deviation
+            number = math.copysign(math.expm1(abs(number)), number) if encoder.transform == "log" else number
+            return f"{number:.4g}"
+        case _:
+            return None
+
+
+def tokens_of(encoder: TokenListEncoder, indices: Any) -> list[str]:
+    """Give a list's tokens in their order."""
+    tokens = encoder.vocabulary.tokens
+    return [tokens[index - FIRST_TOKEN] for index in indices if index >= FIRST_TOKEN]
+
+
+def field_of(name: str, encoder: Encoder, *, required: bool) -> dict[str, Any]:
+    """Describe a feature for a form.
+
+    Returns:
+        `name`, `input` (`text`, `number`, `boolean`, `list`, `numbers` or `json`), `expected`, `required`,
+        and `choices`, the tokens of a vocabulary that has a few.
+    """
+    tokens = encoder.vocabulary.tokens if isinstance(encoder, TokenEncoder | TokenListEncoder) else ()
+    return {
+        "name": name,
+        "input": _input(encoder),
+        "expected": encoder.expected,
+        "required": required,
+        "choices": list(tokens) if len(tokens) <= _MOST_CHOICES else [],
+    }
+
+
+def _input(encoder: Encoder) -> str:
+    if isinstance(encoder, WeightedListEncoder):
+        return "json"
+    if isinstance(encoder, VectorEncoder):
+        return "numbers"
+    if encoder.is_list:
+        return "list"
+    # A time may be written as a number, and as a text.
+    if encoder.dtype == "number" and not isinstance(encoder, TimestampEncoder):
+        return "number"
+    return "boolean" if encoder.dtype == "boolean" else "text"
+
+
+def _interval(encoder: BucketEncoder, bucket: int) -> str:
+    ends = encoder.boundaries
+    if bucket == 0:
+        return f"below {ends[0]:g}"
+    if bucket == len(ends):
+        return f"{ends[-1]:g} or more"
+    return f"{ends[bucket - 1]:g} to {ends[bucket]:g}"
