@@ -12,7 +12,18 @@ from torchtowers.handlers.errors import TowersError
 __all__ = ["main"]
 
 # In the order of the work. Each is a module with `add(subparsers)`; its parser's `run` gives the exit code.
-_COMMANDS = ("data", "train", "tune", "evaluate", "export", "export_index", "archive", "serve", "recommend", "demo")
+_COMMANDS = (
+    "data",
+    "train",
+    "tune",
+    "evaluate",
+    "export",
+    "export_index",
+    "archive",
+    "serve",
+    "recommend",
+    "demo",
+)
 
 _EXAMPLES = """\
 the whole way:

@@ -13,7 +13,7 @@ from torchtowers.handlers.signature import FILE_NAME, Signature, sha256_of
 from torchtowers.handlers.strings import StringTable
 from torchtowers.serving.errors import ServingError
 
-__all__ = ["described_files", "unpack"]
+__all__ = ["column_stems", "described_files", "unpack"]
 
 
 def unpack(archive: Path, folder: Path) -> tuple[Signature, Path]:
@@ -48,7 +48,7 @@ def described_files(signature: Signature) -> frozenset[str]:
 
     A fused archive keeps the users inside of the model, so that it has item ids and columns only.
     """
-    stems = list(signature.columns.values())
+    stems = list(column_stems(signature).values())
     if signature.index is not None:
         stems.append(signature.index.ids)
     names = {file for stem in stems for file in StringTable.files(stem)}
@@ -57,6 +57,11 @@ def described_files(signature: Signature) -> frozenset[str]:
         if signature.kind == "ranking" and signature.candidate is not None:
             names.add(signature.candidate.ids)
     return frozenset(names)
+
+
+def column_stems(signature: Signature) -> Mapping[str, str]:
+    """Give the stem of each item column's texts, by the column's name."""
+    return signature.columns
 
 
 def _signature_of(archive: Path, folder: Path) -> Signature:

@@ -189,7 +189,11 @@ class Backend:
             served = ", ".join(sorted({model.name for model in server.models})) or "nothing yet"
             raise ServingError(
                 f"the server at {server.record.inference} serves {served}"
-                + (f", not {', '.join(self._names)}" if self._names else ": look at `torchtowers serve status`")
+                + (
+                    f", not {', '.join(self._names)}"
+                    if self._names
+                    else ": look at `torchtowers serve status`"
+                )
             )
         return allowed
 

@@ -19,9 +19,9 @@ def describe_column(name: str, table: StringTable) -> dict[str, Any]:
     """Tell what a filter on a column can be.
 
     Returns:
-        `name`; `kind`, which is `number` (with `low` and `high`), `choice` for one value of a few,
-        `choices` for a list of a few (both with `values`, the most frequent first), `text`, or `other` for
-        what no filter takes.
+        `name`; `kind`, which is `number` (with `low` and `high`), `flag` for yes and no, `choice` for one
+        value of a few, `choices` for a list of a few (both with `values`, the most frequent first), `text`,
+        or `other` for what no filter takes.
     """
     counts: Counter[str] = Counter()
     low, high = float("inf"), float("-inf")
@@ -35,6 +35,8 @@ def describe_column(name: str, table: StringTable) -> dict[str, Any]:
                 low, high = min(low, element), max(high, element)
     if kinds == {"number"}:
         return {"name": name, "kind": "number", "low": low, "high": high}
+    if kinds == {"flag"}:
+        return {"name": name, "kind": "flag"}
     if kinds not in ({"text"}, {"texts"}):
         return {"name": name, "kind": "other"}
     if len(counts) > _MOST_CHOICES:
@@ -70,6 +72,6 @@ def _values(table: StringTable) -> Iterator[Any]:
 def _kind_of(element: object, *, listed: bool) -> str:
     if isinstance(element, str):
         return "texts" if listed else "text"
-    if isinstance(element, int | float) and not isinstance(element, bool) and not listed:
-        return "number"
+    if isinstance(element, int | float) and not listed:
+        return "flag" if isinstance(element, bool) else "number"
     return "other"

@@ -13,7 +13,7 @@ export function controls(changed) {
     });
   }
   $("unfilter").addEventListener("click", () => {
-    for (const input of $("filters").querySelectorAll("input")) {
+    for (const input of $("filters").querySelectorAll("input, select")) {
       if (input.type === "checkbox") input.checked = false;
       else input.value = "";
     }
@@ -87,13 +87,14 @@ export function controls(changed) {
 
     /** Tell at a control what is wrong with it; false where there is no such control. */
     problem(name, message) {
-      const parts = [...document.querySelectorAll("[data-control]")];
-      const found = parts.find((part) => part.dataset.control === name && !part.hidden);
+      const parts = [...document.querySelectorAll("[data-control]")].filter((part) => !part.hidden);
+      const at = (wanted) => parts.find((part) => part.dataset.control === wanted);
+      const own = at(name), found = own ?? at(name.split(".")[0]);
       if (!found) return false;
       found.closest("details")?.setAttribute("open", "");
       const line = el("p", { class: "problem", id: "problem" }, message);
       found.append(line);
-      for (const input of found.querySelectorAll("input, select, textarea")) {
+      for (const input of own?.matches(".field") ? own.querySelectorAll("input, select, textarea") : []) {
         input.setAttribute("aria-invalid", "true");
         input.setAttribute("aria-errormessage", line.id);
       }
@@ -145,6 +146,10 @@ function filter(column) {
     }));
     return el("fieldset", own, legend, el("div", { class: "joined" }, ends[0], el("span", {}, "to"), ends[1]));
   }
+  if (column.kind === "flag") {
+    const choices = [["", "any"], ["true", "yes"], ["false", "no"]].map(([value, words]) => el("option", { value }, words));
+    return el("fieldset", own, legend, el("select", { "aria-label": column.name }, ...choices));
+  }
   if (column.kind === "text") {
     return el("fieldset", own, legend, el("input", { placeholder: "is exactly", "aria-label": `${column.name} is exactly`, spellcheck: "false" }));
   }
@@ -155,10 +160,12 @@ function filter(column) {
 function filtersSet() {
   const set = {};
   for (const part of $("filters").children) {
-    const { column, kind } = part.dataset, inputs = [...part.querySelectorAll("input")];
+    const { column, kind } = part.dataset, inputs = [...part.querySelectorAll("input, select")];
     if (kind === "number") {
       const [min, max] = inputs.map(number);
       if (min !== null || max !== null) set[column] = { ...(min !== null && { min }), ...(max !== null && { max }) };
+    } else if (kind === "flag") {
+      if (inputs[0].value) set[column] = inputs[0].value === "true";
     } else if (kind === "text") {
       if (inputs[0].value.trim()) set[column] = inputs[0].value.trim();
     } else {

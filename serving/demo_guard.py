@@ -53,11 +53,11 @@ class Guard:
 def _refusal(method: str, headers: Headers) -> tuple[int, str] | None:
     name, _, port = headers.get("host", "").partition(":")
     if name.lower() not in _HOSTS or not (port.isdecimal() or not port):
-        return 421, f"open this page as http://127.0.0.1 or http://localhost with its port\n"
-    if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        # A link elsewhere may lead here; what it opens can't be read from there.
-        if headers.get("sec-fetch-mode") != "navigate" or method != "GET":
-            return 403, "this page's answers are for this page\n"
+        return 421, "open this page as http://127.0.0.1 or http://localhost with its port\n"
+    # A link elsewhere may lead here; what it opens can't be read from there.
+    followed = method == "GET" and headers.get("sec-fetch-mode") == "navigate"
+    if headers.get("sec-fetch-site", "none") not in ("same-origin", "none") and not followed:
+        return 403, "this page's answers are for this page\n"
     if method == "POST" and headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         return 415, "send JSON, declared as application/json\n"
     return None

@@ -12,7 +12,7 @@ from torchtowers.handlers.query_encoder import QueryEncoder
 from torchtowers.handlers.signature import Signature
 from torchtowers.handlers.strings import StringTable
 from torchtowers.handlers.vocabulary import token_of
-from torchtowers.serving.demo_archive import unpack
+from torchtowers.serving.demo_archive import column_stems, unpack
 from torchtowers.serving.demo_columns import describe_column, title_column
 from torchtowers.serving.demo_profile import field_of, readable, tokens_of
 
@@ -44,7 +44,9 @@ class ShownModel:
         fused = signature.is_fused
         self.encoder = QueryEncoder(signature.query, None if fused else folder, signature.history)
         self.ids = None if signature.index is None else StringTable.load(folder, signature.index.ids)
-        self.columns = {name: StringTable.load(folder, stem) for name, stem in signature.columns.items()}
+        self.columns = {
+            name: StringTable.load(folder, stem) for name, stem in column_stems(signature).items()
+        }
         self.candidates: Sequence[str] = ()
         if self.is_ranking and not fused and signature.candidate is not None:
             self.candidates = Vocabulary.load(folder / signature.candidate.ids).tokens

@@ -32,7 +32,8 @@ function problem(error) {
   const lost = error instanceof TypeError ? "The page's own server is gone: start `torchtowers demo` again." : error.message;
   const at = error.control && form.problem(error.control, error.message);
   $("alert").replaceChildren(at ? "" : el("p", {}, lost));
-  if (at) $("status").textContent = error.message;
+  $("status").textContent = at ? `No answer: ${error.message}` : "No answer.";
+  $("items").classList.add("stale");
 }
 
 function guarded(work) {
@@ -96,7 +97,7 @@ const chooseUser = guarded(async (user) => {
   $("profile").replaceChildren(...features.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
   $("user-hint").textContent = !user || known || !state.about.users ? "Type to search; arrow keys choose."
     : "Not known to the model: what it goes by is below.";
-  form.unknownUser(Boolean(user) && !known);
+  form.unknownUser(Boolean(user && state.about.users && !known));
   $("results-title").textContent = user ? `For ${user}` : "Recommendations";
   $("history-count").textContent = history.length ? history.length : "";
   listHistory(SHOWN_HISTORY);
@@ -151,6 +152,7 @@ const ask = guarded(async () => {
 function show(answer) {
   form.noProblems();
   $("alert").replaceChildren();
+  $("items").classList.remove("stale");
   if (answer.request) {
     state.sent = answer;
     state.requests.push({ ms: answer.ms, failed: Boolean(answer.error) });
@@ -167,7 +169,8 @@ function show(answer) {
     fields: Object.fromEntries(Object.entries(fields).map(([name, values]) => [name, values[place]])),
   }));
   if (state.about.kind === "ranking") listed.sort((one, other) => other.score - one.score);
-  showItems($("items"), listed, { title: state.about.title, before: compared?.places, drop: exclude });
+  const seen = new Set(state.profile.history.map(({ id }) => id));
+  showItems($("items"), listed, { title: state.about.title, before: compared?.places, seen, drop: exclude });
   const wire = `${form.wireName()}${compared ? `, compared with ${compared.name}` : ""}`;
   $("status").textContent = `${listed.length} ${listed.length === 1 ? "item" : "items"} in ${answer.ms.toFixed(1)} ms over ${wire}`;
   places = new Map(listed.map(({ id }, place) => [id, place]));

@@ -135,7 +135,7 @@ def control_of(field: str | None, body: Mapping[str, Any]) -> str | None:
     if found is None:
         return None
     name, inner = found.groups()
-    return f"{name}.{inner}" if name in ("filter", "diversity") and inner else name
+    return f"{name}.{inner}" if name == "filter" and inner else name
 
 
 def command_of(question: Question, body: str, rest: str, state: str | None) -> str:

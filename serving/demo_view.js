@@ -28,11 +28,13 @@ export function nameOf(item, title) {
 function about(item, title) {
   const rest = Object.entries(item.fields).filter(([name]) => name !== title).map(([, value]) => text(value));
   if (nameOf(item, title) !== text(item.id)) rest.push(`#${text(item.id)}`);
-  return rest.filter(Boolean).join(" · ");
+  return rest.filter(Boolean).join("\u00a0· ");
 }
 
-function named(item, title) {
-  return el("div", {}, el("span", { class: "title" }, nameOf(item, title)), el("span", { class: "about" }, about(item, title)));
+function named(item, title, seen) {
+  const name = el("span", { class: "title" }, nameOf(item, title));
+  if (seen) name.append(" ", el("span", { class: "seen" }, "in the history"));
+  return el("div", {}, name, el("span", { class: "about" }, about(item, title)));
 }
 
 function moved(item, place, before) {
@@ -44,8 +46,8 @@ function moved(item, place, before) {
   return el("span", { class: "moved", role: "img", "aria-label": words }, `${by > 0 ? "▲" : "▼"} ${Math.abs(by)}`);
 }
 
-/** Fill the list of recommendations. `before` has the places of another version, or is null. */
-export function showItems(list, items, { title, before, drop }) {
+/** Fill the list of recommendations. `before` has the places of another version, or is null. `seen` has ids. */
+export function showItems(list, items, { title, before, seen, drop }) {
   const scores = items.map((item) => item.score);
   const low = Math.min(0, ...scores), width = Math.max(...scores) - low || 1;
   list.replaceChildren(...items.map((item, place) => {
@@ -54,7 +56,7 @@ export function showItems(list, items, { title, before, drop }) {
     const button = el("button", { type: "button", class: "drop", "aria-label": `Exclude ${nameOf(item, title)}`, title: "Exclude" }, "✕");
     button.addEventListener("click", () => drop(item, place));
     return el("li", { "data-id": text(item.id) },
-      el("span", { class: "rank", "aria-hidden": "true" }, String(place + 1)), named(item, title),
+      el("span", { class: "rank", "aria-hidden": "true" }, String(place + 1)), named(item, title, seen.has(text(item.id))),
       el("div", { class: "score" }, item.score.toFixed(4), bar, moved(item, place, before)), button);
   }));
   if (!items.length) list.append(el("li", { class: "empty" }, "No item is left: loosen filters, exclusions or the least score."));

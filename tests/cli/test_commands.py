@@ -35,6 +35,7 @@ COMMANDS = (
     ["serve", "status"],
     ["serve", "token"],
     ["recommend"],
+    ["demo"],
 )
 
 
