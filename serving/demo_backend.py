@@ -157,7 +157,7 @@ class Backend:
             answer = {name: value for name, value in told.items() if value is not None}
             sent["error"] = _error_of(told, body)
         else:
-            sent["rows"] = rows_of(question.dialect, answer)
+            sent["rows"] = rows_of(question.dialect, answer, shown.texts)
         return {**sent, "answer": answer, "ms": (time.perf_counter() - begun) * 1000}
 
     def _connected(self) -> tuple[Record, Client]:

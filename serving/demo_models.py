@@ -71,6 +71,11 @@ class ShownModel:
         """The item columns, as `describe_column` tells of them."""
         return {name: describe_column(name, table) for name, table in self.columns.items()}
 
+    @property
+    def texts(self) -> list[str]:
+        """The item columns whose values are texts."""
+        return [name for name, column in self.described.items() if column["kind"] in ("text", "choice")]
+
     def describe(self) -> dict[str, Any]:
         """Give what the page's controls depend on."""
         spec = self.signature.query

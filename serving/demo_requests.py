@@ -3,11 +3,11 @@
 import json
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torchtowers.handlers.encoders import Encoder
+from torchtowers.handlers.encoders import Encoder, WeightedListEncoder
 from torchtowers.handlers.errors import BodyError, FieldError, shorten
 from torchtowers.serving.demo_profile import field_of
 
@@ -16,6 +16,7 @@ __all__ = ["DIALECTS", "Question", "body_of", "command_of", "control_of", "read_
 DIALECTS = ("plain", "instances", "inputs")
 _TEXTS = ("user", "model")
 _PLACE = re.compile(r"(?:instances\[0\]\.|parameters\.)*([^.\[]+)(?:\.([^.\[]+))?")
+_COLUMN = "fields."
 _INPUT = re.compile(r"inputs\[(\d+)\]")
 
 
@@ -79,7 +80,7 @@ def body_of(question: Question, key: str, encoders: Mapping[str, Encoder]) -> di
         encoders: By feature.
 
     Raises:
-        FieldError: A feature is unknown, or the dialect has no way to write it.
+        FieldError: A feature is unknown.
     """
     features: dict[str, Any] = {key: question.user} if question.user else {}
     for name, text in question.features.items():
@@ -93,12 +94,17 @@ def body_of(question: Question, key: str, encoders: Mapping[str, Encoder]) -> di
         case "instances":
             return {"instances": [features], **options}
         case _:
-            inputs = [_tensor(name, value) for name, value in features.items()]
+            inputs = [_tensor(name, value, encoders.get(name)) for name, value in features.items()]
             return {"inputs": inputs, **({"parameters": options} if options else {})}
 
 
-def rows_of(dialect: str, answer: Any) -> dict[str, Any]:
+def rows_of(dialect: str, answer: Any, texts: Collection[str] = ()) -> dict[str, Any]:
     """Give an answer's items, scores and columns, whatever its dialect; empty where it has none.
+
+    Args:
+        dialect: Of the question.
+        answer: Its parsed JSON.
+        texts: Item columns of texts; of the others, tensors hold the JSON text.
 
     Returns:
         `items`, `scores`, and `fields` by column.
@@ -106,8 +112,11 @@ def rows_of(dialect: str, answer: Any) -> dict[str, Any]:
     match dialect, answer:
         case "inputs", {"outputs": list(outputs)}:
             named = {output["name"]: output["data"] for output in outputs}
-            rest = (name for name in named if name not in ("items", "scores"))
-            fields = {name.removeprefix("fields."): named[name] for name in rest}
+            fields = {}
+            for name in named:
+                column = name.removeprefix(_COLUMN)
+                if column != name:
+                    fields[column] = named[name] if column in texts else [*map(_of_tensor, named[name])]
             return {"items": named.get("items", []), "scores": named.get("scores", []), "fields": fields}
         case "instances", {"predictions": [first, *_]}:
             row = first
@@ -200,12 +209,18 @@ def _refuse(constant: str) -> None:
     raise ValueError(constant)
 
 
-def _tensor(name: str, value: Any) -> dict[str, Any]:
+def _tensor(name: str, value: Any, encoder: Encoder | None) -> dict[str, Any]:
+    """Write a row's value as a tensor; an object, and a text for what is no text, is written as JSON."""
+    is_text = encoder is None or encoder.dtype == "string"
+    if isinstance(encoder, WeightedListEncoder) or (isinstance(value, str) and not is_text):
+        return {"name": name, "shape": [1], "datatype": "BYTES", "data": [json.dumps(value)]}
     data: Sequence[Any] = value if isinstance(value, list) else [value]
-    if not all(isinstance(element, str | int | float) for element in data):
-        raise FieldError(name, value, "a text, a number, or a list of one kind: tensors hold nothing else")
     shape = [1, len(data)] if isinstance(value, list) else [1]
     return {"name": name, "shape": shape, "datatype": _datatype(data), "data": list(data)}
+
+
+def _of_tensor(text: object) -> Any:
+    return (_parsed(text) if text else None) if isinstance(text, str) else text
 
 
 def _datatype(data: Sequence[Any]) -> str:

@@ -109,9 +109,18 @@ def test_tensors(name: str, typed: str, shape: list[int], datatype: str) -> None
     assert (tensor["shape"], tensor["datatype"]) == (shape, datatype)
 
 
-def test_what_no_tensor_holds_is_said_before_it_is_sent() -> None:
-    with pytest.raises(FieldError, match="weights: expected a text, a number, or a list"):
-        body(dialect="inputs", features={"weights": '{"a": 2}'})
+@pytest.mark.parametrize(
+    ("name", "typed", "text"),
+    [
+        ("weights", '{"a": 2}', '{"a": 2}'),
+        ("weights", '[["a", 2]]', '[["a", 2]]'),
+        ("since", "2024-01-01", '"2024-01-01"'),
+        ("age", "old", '"old"'),
+    ],
+)
+def test_what_no_tensor_holds_is_sent_as_json(name: str, typed: str, text: str) -> None:
+    (tensor,) = body(dialect="inputs", user="", features={name: typed})["inputs"]
+    assert tensor == {"name": name, "shape": [1], "datatype": "BYTES", "data": [text]}
 
 
 def test_an_unknown_feature() -> None:
@@ -167,7 +176,18 @@ ROW = {"items": ["a"], "scores": [1.0], "fields": {"title": ["A"]}}
     ],
 )
 def test_one_answer_in_every_dialect(dialect: str, answer: Any, rows: dict[str, Any]) -> None:
-    assert rows_of(dialect, answer) == rows
+    assert rows_of(dialect, answer, ["title"]) == rows
+
+
+def test_columns_that_are_no_texts_come_as_json_in_tensors() -> None:
+    data = {"year": ["1990", ""], "genres": ['["a", "b"]', "[]"], "title": ["[REC]", "1984"]}
+    outputs = [{"name": "counts", "data": [2]}]
+    outputs += [{"name": f"fields.{name}", "data": values} for name, values in data.items()]
+    assert rows_of("inputs", {"outputs": outputs}, ["title"])["fields"] == {
+        "year": [1990, None],
+        "genres": [["a", "b"], []],
+        "title": ["[REC]", "1984"],
+    }
 
 
 @pytest.mark.parametrize(
