@@ -176,12 +176,10 @@ function show(answer) {
   places = new Map(listed.map(({ id }, place) => [id, place]));
 }
 
-async function exclude(item, place) {
+function exclude(item) {
   state.excluded.set(item.id, nameOf(item, state.about.title));
   listExcluded();
-  await ask();
-  const buttons = $("items").querySelectorAll(".drop");
-  (buttons[Math.min(place, buttons.length - 1)] ?? $("results")).focus();
+  ask();
 }
 
 function listExcluded() {

@@ -35,9 +35,7 @@ def readable(encoder: Encoder, value: Encoded) -> str | None:
         case BooleanEncoder() if isinstance(value, int):
             return (None, "no", "yes")[value]
         case NumberEncoder() if isinstance(value, list) and not value[1]:
-            number = encoder.mean + value[0] * encoder.deviation
-            number = math.copysign(math.expm1(abs(number)), number) if encoder.transform == "log" else number
-            return f"{number:.4g}"
+            return _number(encoder, value[0])
         case _:
             return None
 
@@ -52,7 +50,7 @@ def field_of(name: str, encoder: Encoder, *, required: bool) -> dict[str, Any]:
     """Describe a feature for a form.
 
     Returns:
-        `name`, `input` (`text`, `number`, `boolean`, `list`, `numbers` or `json`), `expected`, `required`,
+        `name`, `input` (`text`, `number`, `time`, `boolean`, `list`, `numbers` or `json`), `expected`, `required`,
         and `choices`, the tokens of a vocabulary that has a few.
     """
     tokens = encoder.vocabulary.tokens if isinstance(encoder, TokenEncoder | TokenListEncoder) else ()
@@ -72,10 +70,20 @@ def _input(encoder: Encoder) -> str:
         return "numbers"
     if encoder.is_list:
         return "list"
-    # A time may be written as a number, and as a text.
-    if encoder.dtype == "number" and not isinstance(encoder, TimestampEncoder):
+    if isinstance(encoder, TimestampEncoder):
+        return "time"
+    if encoder.dtype == "number":
         return "number"
     return "boolean" if encoder.dtype == "boolean" else "text"
+
+
+def _number(encoder: NumberEncoder, standardised: float) -> str:
+    number = encoder.mean + standardised * encoder.deviation
+    # What float32 has left of a zero.
+    if abs(number) < 1e-5 * encoder.deviation:
+        return "0"
+    number = math.copysign(math.expm1(abs(number)), number) if encoder.transform == "log" else number
+    return f"{number:.4g}"
 
 
 def _interval(encoder: BucketEncoder, bucket: int) -> str:

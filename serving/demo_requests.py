@@ -183,7 +183,7 @@ def _value(text: str, kind: str) -> Any:
             return parts
         case "numbers":
             return [_number(part) for part in parts]
-        case "number":
+        case "number" | "time":  # a time is a number, too, or a text
             return _number(text)
         case "boolean":
             return {"true": True, "false": False}.get(text, text)

@@ -48,18 +48,22 @@ function moved(item, place, before) {
 
 /** Fill the list of recommendations. `before` has the places of another version, or is null. `seen` has ids. */
 export function showItems(list, items, { title, before, seen, drop }) {
+  const focused = [...list.querySelectorAll(".drop")].indexOf(document.activeElement);
   const scores = items.map((item) => item.score);
   const low = Math.min(0, ...scores), width = Math.max(...scores) - low || 1;
   list.replaceChildren(...items.map((item, place) => {
     const bar = el("i", { "aria-hidden": "true" });
     bar.style.setProperty("--part", `${(100 * (item.score - low)) / width}%`);
     const button = el("button", { type: "button", class: "drop", "aria-label": `Exclude ${nameOf(item, title)}`, title: "Exclude" }, "✕");
-    button.addEventListener("click", () => drop(item, place));
+    button.addEventListener("click", () => drop(item));
     return el("li", { "data-id": text(item.id) },
       el("span", { class: "rank", "aria-hidden": "true" }, String(place + 1)), named(item, title, seen.has(text(item.id))),
       el("div", { class: "score" }, item.score.toFixed(4), bar, moved(item, place, before)), button);
   }));
   if (!items.length) list.append(el("li", { class: "empty" }, "No item is left: loosen filters, exclusions or the least score."));
+  // Who excludes several by keyboard goes on where the list was left.
+  const buttons = list.querySelectorAll(".drop");
+  if (focused >= 0) (buttons[Math.min(focused, buttons.length - 1)] ?? list.closest("section")).focus();
 }
 
 /** Hold the places of a list that is still to come. */
@@ -115,6 +119,10 @@ function pretty(value, indent) {
   }
   if (Array.isArray(value)) return `[${value.map((one) => pretty(one, inner)).join(", ")}]`;
   if (value === null || typeof value !== "object") return JSON.stringify(value);
+  const line = JSON.stringify(value);
+  if (line.length < 50 && Object.values(value).every((one) => one === null || typeof one !== "object")) {
+    return `{${Object.entries(value).map(([key, one]) => `${JSON.stringify(key)}: ${JSON.stringify(one)}`).join(", ")}}`;
+  }
   const parts = Object.entries(value).map(([key, one]) => `${inner}${JSON.stringify(key)}: ${pretty(one, inner)}`);
-  return parts.length ? `{\n${parts.join(",\n")}\n${indent}}` : "{}";
+  return `{\n${parts.join(",\n")}\n${indent}}`;
 }

@@ -37,6 +37,7 @@ WORDS = Vocabulary(["red", "blue"])
         (BooleanEncoder(), False, "no"),
         (BooleanEncoder(), None, None),
         (NumberEncoder("standardize", 40.0, 10.0), 33, "33"),
+        (NumberEncoder("standardize", 51217.3, 38889.1), 0, "0"),
         (NumberEncoder("log", 3.0, 2.0), -1234, "-1234"),
         (NumberEncoder("log", 3.0, 2.0), None, None),
         (HashedTokenEncoder(10), "red", None),
@@ -56,7 +57,7 @@ def test_what_was_encoded_is_readable_again(encoder: Encoder, value: Any, text: 
         (WeightedListEncoder(WORDS, 3), "json", []),
         (VectorEncoder(2), "numbers", []),
         (BucketEncoder([1]), "number", []),
-        (TimestampEncoder(1.0, 1.0), "text", []),
+        (TimestampEncoder(1.0, 1.0), "time", []),
         (BooleanEncoder(), "boolean", []),
     ],
 )

@@ -88,6 +88,7 @@ def test_only_what_is_set_is_sent() -> None:
         ("weights", '{"a": 2}', {"a": 2}),
         ("weights", "{", "{"),
         ("since", "2024-01-01", "2024-01-01"),
+        ("since", "1700000000", 1700000000),
         ("user_id", "007", "007"),
     ],
 )
