@@ -50,8 +50,8 @@ def field_of(name: str, encoder: Encoder, *, required: bool) -> dict[str, Any]:
     """Describe a feature for a form.
 
     Returns:
-        `name`, `input` (`text`, `number`, `time`, `boolean`, `list`, `numbers` or `json`), `expected`, `required`,
-        and `choices`, the tokens of a vocabulary that has a few.
+        `name`, `input` (`text`, `number`, `time`, `boolean`, `list`, `numbers` or `json`), `expected`,
+        `required`, and `choices`, the tokens of a vocabulary that has a few.
     """
     tokens = encoder.vocabulary.tokens if isinstance(encoder, TokenEncoder | TokenListEncoder) else ()
     return {
