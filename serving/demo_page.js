@@ -34,6 +34,7 @@ function problem(error) {
   $("alert").replaceChildren(at ? "" : el("p", {}, lost));
   $("status").textContent = at ? `No answer: ${error.message}` : "No answer.";
   $("items").classList.add("stale");
+  if (!state.about) $("items").replaceChildren();
 }
 
 function guarded(work) {
@@ -57,6 +58,7 @@ async function begin() {
   $("model").replaceChildren(...answer.models.map(({ name }) => el("option", { value: name }, name)));
   if (answer.models.some(({ name }) => name === wanted.get("model"))) $("model").value = wanted.get("model");
   listVersions(wanted.get("version"));
+  version = $("version").value;
   await chooseModel(wanted.get("user") ?? undefined);
 }
 
@@ -70,6 +72,7 @@ function listVersions(wanted) {
 }
 
 const chooseModel = guarded(async (user) => {
+  state.about = null;
   const about = await get("model", chosen());
   state.about = about;
   form.describe(about);
@@ -88,6 +91,7 @@ async function findUsers(words) {
 }
 
 const chooseUser = guarded(async (user) => {
+  if (!state.about) return;
   if (user !== state.user) restoreAll();
   state.user = user;
   users.set(user);
@@ -129,6 +133,7 @@ function later() {
 const ask = guarded(async () => {
   clearTimeout(waiting);
   const own = ++number;
+  if (!state.about) return;
   const { features, options } = form.read(state.about);
   if (!state.user && !Object.keys(features).length) {
     $("items").replaceChildren(el("li", { class: "empty" }, "Choose a user, or type features of one."));
@@ -211,6 +216,13 @@ async function copy(button, words) {
   setTimeout(() => { button.textContent = label; }, 1500);
 }
 
+const refreshModels = guarded(async () => {
+  const { models } = await get("models");
+  if (!models.some(({ name }) => name === $("model").value) || JSON.stringify(models) === JSON.stringify(state.models)) return;
+  state.models = models;
+  listVersions($("version").value);
+});
+
 const switchVersion = guarded(async (name) => {
   const user = state.user, from = name;
   compared = places && { places, name: from };
@@ -231,6 +243,8 @@ $("version").addEventListener("change", () => {
   version = $("version").value;
   switchVersion(before);
 });
+// Someone may have deployed a version in the meantime.
+window.addEventListener("focus", () => state.models.length && refreshModels());
 $("more").addEventListener("click", () => { listHistory(Infinity); $("history").focus(); });
 $("copy-command").addEventListener("click", () => state.sent && copy($("copy-command"), state.sent.command));
 $("copy-answer").addEventListener("click", () => state.sent && copy($("copy-answer"), JSON.stringify(state.sent.answer)));

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -14,7 +15,7 @@ from torchtowers.serving.demo_backend import Backend
 from torchtowers.serving.errors import ServerNotRunningError, ServingError
 
 FOLDER = Path(__file__).parents[2] / "serving"
-QUESTION = {
+QUESTION: dict[str, Any] = {
     "model": "films",
     "version": None,
     "dialect": "plain",

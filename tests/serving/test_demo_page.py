@@ -26,16 +26,22 @@ FOCUS = "document.activeElement.id || document.activeElement.getAttribute('aria-
 
 
 @pytest.fixture(scope="module")
-def address(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The page of `torchtowers demo`, in front of a server with a model in two versions."""
-    folder = tmp_path_factory.mktemp("demo")
+def store(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model in two versions."""
+    folder = tmp_path_factory.mktemp("store")
     for version in ("1.0", "2.0"):
-        built = build_archive(artifact, name="films", version=version, export_path=folder / version)
-        (folder / "store").mkdir(exist_ok=True)
-        built.rename(folder / "store" / f"films-{version}.mar")
+        built = build_archive(artifact, name="films", version=version, export_path=folder)
+        built.rename(folder / f"films-{version}.mar")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The page of `torchtowers demo`, in front of a server with both versions."""
+    folder = tmp_path_factory.mktemp("demo")
     unpacked = folder / "unpacked"
     unpacked.mkdir()
-    with running(folder / "store", free_ports_config(folder), folder / "state") as server:
+    with running(store, free_ports_config(folder), folder / "state") as server:
         process = subprocess.Popen(
             [sys.executable, "-m", "torchtowers.cli.main", "demo", "--port=0", f"--state={server.state}"],
             stderr=subprocess.PIPE,
@@ -80,6 +86,13 @@ def click(page: Page, selector: str) -> None:
     page.run(f"document.querySelector({selector!r}).click()")
 
 
+def choose_version(page: Page, version: str) -> None:
+    page.run(
+        f"document.querySelector('#version').value = '{version}', "
+        "document.querySelector('#version').dispatchEvent(new Event('change'))"
+    )
+
+
 def test_a_user_with_history_recommendations_titles_and_scores(page: Page) -> None:
     shown = page.run("document.querySelector('#items li').innerText")
     assert re.search(r"^1\s+Misérables «\d+» the .*\n.*\d{4}.*#1\d\d\s+\d\.\d{4}\s", shown), shown
@@ -113,10 +126,7 @@ def test_dialect_transport_and_version_change_the_way_and_not_the_answer(page: P
     click(page, "input[value=grpc]")
     page.until(TARGET, lambda text: text == "gRPC Predictions films")
     click(page, "input[value=rest]")
-    page.run(
-        "document.querySelector('#version').value = '2.0', "
-        "document.querySelector('#version').dispatchEvent(new Event('change'))"
-    )
+    choose_version(page, "2.0")
     page.until(TARGET, lambda text: text == "POST /predictions/films/2.0")
     page.until(
         "document.querySelector('#status').textContent", lambda text: text.endswith("the default version")
@@ -213,9 +223,25 @@ def test_no_token_reaches_the_browser(address: str, page: Page) -> None:
         told = client.post("/api/ask", json={**question, "features": {}, "options": {}}).json()
     state = re.findall(r"--state (\S+?)\)", told["command"])[0]
     tokens = Tokens(Path(state), "")
-    for kind in ("inference", "management"):
-        assert tokens.current(kind) not in str(told)  # type: ignore[arg-type]
-        assert tokens.current(kind) not in page.run("document.documentElement.outerHTML")  # type: ignore[arg-type]
+    for token in (tokens.current("inference"), tokens.current("management")):
+        assert token not in str(told)
+        assert token not in page.run("document.documentElement.outerHTML")
+
+
+def test_an_archive_that_is_gone_is_told_and_the_other_one_goes_on(page: Page, store: Path) -> None:
+    archive = store / "films-2.0.mar"
+    archive.rename(store / "elsewhere")
+    choose_version(page, "2.0")
+    told = page.until("document.querySelector('#alert').textContent")
+    assert "films-2.0.mar: the archive that the server loaded can't be read (No such file" in told
+    assert page.run(f"{ITEMS}.length") == 0
+    (store / "elsewhere").rename(archive)
+    choose_version(page, "1.0")
+    page.until(f"{ITEMS}.length", lambda count: count == 10)
+    assert page.run("document.querySelector('#alert').textContent") == ""
+    # The browser itself tells of an answer of 502.
+    assert len(page.told) == 1
+    page.told.clear()
 
 
 def test_titles_are_texts(page: Page) -> None:

@@ -38,7 +38,14 @@ ENCODERS: dict[str, Encoder] = {
 
 
 def question(**changed: Any) -> Question:
-    content = {"model": "m", "version": None, "dialect": "plain", "user": "7", "features": {}, "options": {}}
+    content: dict[str, Any] = {
+        "model": "m",
+        "version": None,
+        "dialect": "plain",
+        "user": "7",
+        "features": {},
+        "options": {},
+    }
     return read_question({**content, **changed})
 
 
