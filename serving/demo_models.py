@@ -148,7 +148,7 @@ class ShownModel:
         """The index's row of each id."""
         if self.ids is None:
             return {}
-        tokens = (token_of(json.loads(self.ids.raw(row))) for row in range(len(self.ids)))
+        tokens = map(token_of, self.ids.json_values("the index's ids"))
         return {token: row for row, token in enumerate(tokens) if token is not None}
 
 
