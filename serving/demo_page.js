@@ -113,7 +113,7 @@ function listHistory(most) {
   $("more").hidden = history.length <= most;
   if (!history.length) {
     const why = !state.about.history ? "This model takes no history."
-      : known ? "The model knows no history of this user." : "Nothing is looked up for this user; the features take a history.";
+      : known ? "The model knows no history of this user." : "Nothing is looked up for this user; a history can be typed among the other features.";
     $("history").append(el("li", { class: "muted" }, why));
   }
 }

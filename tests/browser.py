@@ -62,7 +62,7 @@ class Page:
         return message
 
     def open(self, address: str, width: int = 1200, height: int = 900, *, dark: bool = False) -> None:
-        """Open an address in a window of a size; its scripts may still run."""
+        """Open an address in a window of a size; what its scripts ask for may still be on its way."""
         phone = width < 500
         self.call(
             "Emulation.setDeviceMetricsOverride",
@@ -75,6 +75,7 @@ class Page:
         self.call("Emulation.setEmulatedMedia", features=scheme)
         self.call("Page.navigate", url="about:blank")
         self.call("Page.navigate", url=address)
+        self.until("location.protocol !== 'about:' && document.readyState === 'complete'")
 
     def run(self, script: str) -> Any:
         """Evaluate an expression in the page; a promise is waited for."""
