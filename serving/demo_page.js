@@ -66,7 +66,7 @@ function listVersions(wanted) {
   const { versions } = state.models.find(({ name }) => name === $("model").value);
   const usual = versions.find((version) => version.default);
   $("version").replaceChildren(
-    el("option", { value: "" }, usual ? `default (${usual.version})` : "default"),
+    el("option", { value: "" }, usual ? `${usual.version} (default)` : "default"),
     ...versions.map(({ version, ready }) => el("option", { value: version }, ready ? version : `${version}, not ready`)));
   if (versions.some(({ version }) => version === wanted)) $("version").value = wanted;
 }
