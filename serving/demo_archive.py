@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from torchtowers.handlers.errors import ArtifactError, shorten
-from torchtowers.handlers.signature import FILE_NAME, Signature, sha256_of
-from torchtowers.handlers.strings import StringTable
+from torchtowers.handlers.signature import FILE_NAME, SIDE, Signature, sha256_of
 from torchtowers.serving.errors import ServingError
 
 __all__ = ["column_stems", "described_files", "unpack"]
@@ -44,19 +43,16 @@ def unpack(archive: Path, folder: Path) -> tuple[Signature, Path]:
 
 
 def described_files(signature: Signature) -> frozenset[str]:
-    """Name the files with users, their features and histories, item ids and item columns.
+    """Name the files with users, their features and histories, items, their features and columns.
 
-    A fused archive keeps the users inside of the model, so that it has item ids and columns only.
+    A fused archive keeps the users inside of the model, so that it has items' ids and columns only.
     """
-    stems = list(column_stems(signature).values())
+    models = {file for files in signature.towers.values() for file in files.values()}
+    models.update(signature.fused.values())
+    others = {name + SIDE for name in models} | {signature.samples}
     if signature.index is not None:
-        stems.append(signature.index.ids)
-    names = {file for stem in stems for file in StringTable.files(stem)}
-    if not signature.is_fused:
-        names.update(signature.query.files())
-        if signature.kind == "ranking" and signature.candidate is not None:
-            names.add(signature.candidate.ids)
-    return frozenset(names)
+        others.update(signature.index.arrays())
+    return signature.used_files() - models - others
 
 
 def column_stems(signature: Signature) -> Mapping[str, str]:

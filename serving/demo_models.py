@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from torchtowers.handlers.encoders import FIRST_TOKEN, MISSING, UNKNOWN, Vocabulary
+from torchtowers.handlers.encoders import FIRST_TOKEN, MISSING, UNKNOWN
 from torchtowers.handlers.query_encoder import QueryEncoder
 from torchtowers.handlers.signature import Signature
 from torchtowers.handlers.strings import StringTable
@@ -49,7 +49,7 @@ class ShownModel:
         }
         self.candidates: Sequence[str] = ()
         if self.is_ranking and not fused and signature.candidate is not None:
-            self.candidates = Vocabulary.load(folder / signature.candidate.ids).tokens
+            self.candidates = QueryEncoder(signature.candidate, folder, None).tokens
 
     @classmethod
     def load(cls, archive: Path, folder: Path) -> "ShownModel":
