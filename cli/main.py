@@ -26,6 +26,7 @@ _COMMANDS = (
     "rollback",
     "status",
     "recommend",
+    "demo",
 )
 
 _EXAMPLES = """\

@@ -199,7 +199,13 @@ def parse_answer(name: str, content: bytes, status: int) -> Any:
         and {"code", "type", "message"} <= answer.keys()
         and isinstance(answer["code"], int)
     ):
-        raise answer_error(str(answer["message"]), code=answer["code"], type=str(answer["type"]))
+        field = answer.get("field")
+        raise answer_error(
+            str(answer["message"]),
+            code=answer["code"],
+            type=str(answer["type"]),
+            field=field if isinstance(field, str) else None,
+        )
     if status >= 400:
         raise answer_error(
             f"{name}: status {status}: {shorten(content.decode(errors='replace'))}",

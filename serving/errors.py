@@ -4,7 +4,7 @@ TowersError
 └── ServingError           starting, stopping or asking a server failed
     ├── ServerStartError   TorchServe or one of its workers did not come up; carries its own last error line
     ├── ServerNotRunningError
-    └── AnswerError        the server answered with an error: `code`, `type`
+    └── AnswerError        the server answered with an error: `code`, `type`, `field`
         ├── BadRequestError      the request is the caller's to mend (400 to 499, but for those below)
         ├── ModelNotFoundError   no such model or version (404)
         ├── OverloadedError      no worker has time for it (429, or 503 but for a handler's own failure)
@@ -52,15 +52,17 @@ class AnswerError(ServingError):
         message: The server's own message.
         code: The HTTP status, or its counterpart for gRPC.
         type: The error's type as the server names it.
+        field: The field of the request that is to blame, where the server names one.
 
     Attributes:
         exit_code: Of a command that ends with it: 2 for a request that is the caller's to mend, 1 for a
             server that failed.
     """
 
-    def __init__(self, message: str, *, code: int, type: str) -> None:
+    def __init__(self, message: str, *, code: int, type: str, field: str | None = None) -> None:
         super().__init__(message)
         self.code = code
+        self.field = field
         self.exit_code = 1 if code >= 500 else 2
         self.type = type
 
@@ -81,7 +83,7 @@ class AnswerTimeoutError(AnswerError):
     """The answer was not there in time."""
 
 
-def answer_error(message: str, *, code: int, type: str) -> AnswerError:
+def answer_error(message: str, *, code: int, type: str, field: str | None = None) -> AnswerError:
     """Give the error of the class that a status stands for."""
     kind = AnswerError
     if code == 404:
@@ -93,4 +95,4 @@ def answer_error(message: str, *, code: int, type: str) -> AnswerError:
         kind = OverloadedError
     elif 400 <= code < 500:
         kind = BadRequestError
-    return kind(message, code=code, type=type)
+    return kind(message, code=code, type=type, field=field)

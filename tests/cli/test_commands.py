@@ -38,6 +38,7 @@ COMMANDS = (
     ["rollback"],
     ["status"],
     ["recommend"],
+    ["demo"],
 )
 
 
