@@ -57,7 +57,7 @@ def described_files(signature: Signature) -> frozenset[str]:
 
 def column_stems(signature: Signature) -> Mapping[str, str]:
     """Give the stem of each item column's texts, by the column's name."""
-    return signature.columns
+    return {name: column.text for name, column in signature.columns.items()}
 
 
 def _signature_of(archive: Path, folder: Path) -> Signature:

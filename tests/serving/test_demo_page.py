@@ -135,9 +135,24 @@ def test_dialect_transport_and_version_change_the_way_and_not_the_answer(page: P
     assert "version=2.0" in page.run("location.hash")
 
 
-def test_filters_go_into_the_request(page: Page) -> None:
+def test_filters_narrow_the_list(page: Page) -> None:
+    before = page.run(ITEMS)
     click(page, "#filters input[value=Comedy]")
     page.until(REQUEST, lambda text: '"genres": "Comedy"' in text)
+    about = "[...document.querySelectorAll('#items .about')].map(line => line.textContent)"
+    assert page.run(ITEMS) != before
+    assert all("Comedy" in line for line in page.run(about))
+    for value in ("instances", "inputs"):
+        comedies = page.run(ITEMS)
+        click(page, f"input[value={value}]")
+        page.until(f"{REQUEST}.includes('\"{value}\": [')")
+        assert page.run(ITEMS) == comedies
+        assert all("Comedy" in line for line in page.run(about))
+    page.run("document.querySelector('#filters [data-end=low]').focus()")
+    page.type("2000")
+    page.until(REQUEST, lambda text: '"year": {"min": 2000}' in text)
+    assert all(int(year) >= 2000 for line in page.run(about) for year in re.findall(r"^\d{4}", line))
+    assert page.run(f"{ITEMS}.length") > 0
     click(page, "#filters input[value=Drama]")
     page.until(REQUEST, lambda text: '"genres": ["Comedy", "Drama"]' in text or '["Drama", "Comedy"]' in text)
 
