@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from torchtowers.handlers.combined_signature import AnySignature, CombinedSignature, read_signature
 from torchtowers.handlers.errors import ArtifactError, shorten
 from torchtowers.handlers.signature import FILE_NAME, SIDE, Signature, sha256_of
 from torchtowers.serving.errors import ServingError
@@ -15,7 +16,7 @@ from torchtowers.serving.errors import ServingError
 __all__ = ["column_stems", "described_files", "unpack"]
 
 
-def unpack(archive: Path, folder: Path) -> tuple[Signature, Path]:
+def unpack(archive: Path, folder: Path) -> tuple[AnySignature, Path]:
     """Give an archive's signature, and the folder with the files that describe its model.
 
     Args:
@@ -42,11 +43,13 @@ def unpack(archive: Path, folder: Path) -> tuple[Signature, Path]:
     return signature, found
 
 
-def described_files(signature: Signature) -> frozenset[str]:
+def described_files(signature: AnySignature) -> frozenset[str]:
     """Name the files with users, their features and histories, items, their features and columns.
 
     A fused archive keeps the users inside of the model, so that it has items' ids and columns only.
     """
+    if isinstance(signature, CombinedSignature):
+        return described_files(signature.retrieval) | described_files(signature.ranking)
     models = {file for files in signature.towers.values() for file in files.values()}
     models.update(signature.fused.values())
     others = {name + SIDE for name in models} | {signature.samples}
@@ -60,12 +63,12 @@ def column_stems(signature: Signature) -> Mapping[str, str]:
     return {name: column.text for name, column in signature.columns.items()}
 
 
-def _signature_of(archive: Path, folder: Path) -> Signature:
+def _signature_of(archive: Path, folder: Path) -> AnySignature:
     if not (folder / FILE_NAME).is_file():
         raise ServingError(
             f"{archive.name} holds no {FILE_NAME}: only models of `torchtowers archive build` can be shown"
         )
-    return Signature.read(folder)
+    return read_signature(folder)
 
 
 def _extract(archive: Path, folder: Path, names: set[str] | frozenset[str]) -> None:

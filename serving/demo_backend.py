@@ -138,7 +138,7 @@ class Backend:
         """
         shown = self.shown(question.model, question.version)
         try:
-            body = body_of(question, shown.encoder.key, shown.encoder.encoders)
+            body = body_of(question, shown.encoder.key, shown.encoders)
         except RequestError as error:
             return {"error": _error_of(error.body(), {})}
         record, client = self._connected()

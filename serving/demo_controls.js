@@ -30,6 +30,7 @@ export function controls(changed) {
       const ranking = about.kind === "ranking";
       for (const part of document.querySelectorAll(".retrieval")) part.hidden = ranking;
       for (const part of document.querySelectorAll(".ranking")) part.hidden = !ranking;
+      for (const part of document.querySelectorAll(".stages")) part.hidden = about.kind !== "recommendation";
       $("features-box").hidden = !about.features.length;
       $("seen-field").hidden = ranking || !about.history;
       const filters = about.columns.filter(({ kind }) => kind !== "other");
@@ -64,6 +65,7 @@ export function controls(changed) {
         return { features, options };
       }
       if (k !== null) options.k = k;
+      if (about.kind === "recommendation" && number("ranked") !== null) options.candidates = number("ranked");
       if (number("min-score") !== null) options.min_score = number("min-score");
       if (!$("seen-field").hidden && $("seen").checked) options.exclude_history = true;
       if (!$("diversity-field").hidden && number("most") !== null) options.diversity = { [$("diversity").value]: number("most") };

@@ -7,9 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from torchtowers.handlers.encoders import FIRST_TOKEN, MISSING, UNKNOWN
+from torchtowers.handlers.combined_signature import AnySignature, CombinedSignature
+from torchtowers.handlers.encoders import FIRST_TOKEN, MISSING, UNKNOWN, Encoded, Encoder
 from torchtowers.handlers.query_encoder import QueryEncoder
-from torchtowers.handlers.signature import Signature
 from torchtowers.handlers.strings import StringTable
 from torchtowers.handlers.vocabulary import token_of
 from torchtowers.serving.demo_archive import column_stems, unpack
@@ -39,7 +39,13 @@ class ShownModel:
         ArtifactError: A file is malformed.
     """
 
-    def __init__(self, signature: Signature, folder: Path) -> None:
+    def __init__(self, signature: AnySignature, folder: Path) -> None:
+        self.kind = signature.kind
+        # What a second stage takes of the user.
+        self.ranker: QueryEncoder | None = None
+        if isinstance(signature, CombinedSignature):
+            ranking, signature = signature.ranking, signature.retrieval
+            self.ranker = QueryEncoder(ranking.query, folder, ranking.history)
         self.signature = signature
         fused = signature.is_fused
         self.encoder = QueryEncoder(signature.query, None if fused else folder, signature.history)
@@ -72,6 +78,16 @@ class ShownModel:
         return {name: describe_column(name, table) for name, table in self.columns.items()}
 
     @property
+    def encoders(self) -> dict[str, Encoder]:
+        """The features that a request may hold, of both stages where there are two."""
+        return {**self.encoder.encoders, **self._of_ranker_alone}
+
+    @property
+    def _of_ranker_alone(self) -> dict[str, Encoder]:
+        others = {} if self.ranker is None else self.ranker.encoders
+        return {name: encoder for name, encoder in others.items() if name not in self.encoder.fields}
+
+    @property
     def texts(self) -> list[str]:
         """The item columns whose values are texts."""
         return [name for name, column in self.described.items() if column["kind"] in ("text", "choice")]
@@ -79,16 +95,17 @@ class ShownModel:
     def describe(self) -> dict[str, Any]:
         """Give what the page's controls depend on."""
         spec = self.signature.query
-        required = {feature.name for feature in spec.features if feature.required}
+        stages = [self.encoder] if self.ranker is None else [self.encoder, self.ranker]
+        required = {feature.name for stage in stages for feature in stage.spec.features if feature.required}
         notes = [_RANKING] if self.is_ranking else []
         return {
-            "kind": "ranking" if self.is_ranking else "retrieval",
+            "kind": self.kind,
             "key": spec.key,
             "users": len(self.encoder.tokens),
             "items": len(self.candidates) if self.ids is None else len(self.ids),
             "features": [
                 field_of(name, encoder, required=name in required)
-                for name, encoder in self.encoder.encoders.items()
+                for name, encoder in self.encoders.items()
                 if name != spec.key
             ],
             "history": self.signature.history,
@@ -116,16 +133,17 @@ class ShownModel:
             `user`, `known`, `features` as pairs of name and text, and `history` as items with `id`, and
             `fields` by column.
         """
-        index = self.encoder.ids.encode_value(user, self.encoder.key) if user else MISSING
-        known = index not in (MISSING, UNKNOWN) and not self.signature.is_fused
-        values = {}
-        if known:
-            row = index - FIRST_TOKEN
-            values = {name: table.get(row) for name, table in self.encoder.lookup.items()}
+        values = _looked_up(self.encoder, user)
+        known = values is not None
+        of_ranker = (self.ranker and _looked_up(self.ranker, user)) or {}
+        values = {
+            **{name: of_ranker[name] for name in self._of_ranker_alone if name in of_ranker},
+            **(values or {}),
+        }
         history: list[str] = []
         if self.encoder.history is not None and self.encoder.history_name in values:
             history = tokens_of(self.encoder.history, values.pop(self.encoder.history_name))[::-1]
-        texts = ((name, readable(self.encoder.encoders[name], value)) for name, value in values.items())
+        texts = ((name, readable(self.encoders[name], value)) for name, value in values.items())
         return {
             "user": user,
             "known": known,
@@ -150,6 +168,14 @@ class ShownModel:
             return {}
         tokens = map(token_of, self.ids.json_values("the index's ids"))
         return {token: row for row, token in enumerate(tokens) if token is not None}
+
+
+def _looked_up(stage: QueryEncoder, user: str) -> dict[str, Encoded] | None:
+    """Give what a model knows of a user; None where it knows none of that id."""
+    index = stage.ids.encode_value(user, stage.key) if user else MISSING
+    if index in (MISSING, UNKNOWN):
+        return None
+    return {name: table.get(index - FIRST_TOKEN) for name, table in stage.lookup.items()}
 
 
 def _length_first(token: str) -> tuple[int, str]:

@@ -139,8 +139,8 @@ const ask = guarded(async () => {
     $("items").replaceChildren(el("li", { class: "empty" }, "Choose a user, or type features of one."));
     return;
   }
-  if (state.excluded.size && state.about.kind === "retrieval") options.exclude = [...state.excluded.keys()];
-  if (options.candidates) options.candidates = options.candidates.filter((id) => !state.excluded.has(id));
+  if (state.excluded.size && state.about.kind !== "ranking") options.exclude = [...state.excluded.keys()];
+  else if (state.excluded.size) options.candidates = options.candidates.filter((id) => !state.excluded.has(id));
   const columns = state.about.columns.map(({ name }) => name);
   if (columns.length) options.fields = columns;
   const body = { ...chosen(), ...form.wire(), user: state.user, features, options };

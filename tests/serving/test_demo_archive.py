@@ -6,6 +6,7 @@ import pytest
 from tests.export.archives import contents_of, foreign, rewritten
 from torchtowers.export.archive import build_archive
 from torchtowers.handlers.errors import ArtifactError
+from torchtowers.handlers.signature import Signature
 from torchtowers.serving.demo_archive import described_files, unpack
 from torchtowers.serving.errors import ServingError
 
@@ -24,6 +25,7 @@ def test_the_model_itself_is_left_where_it_is(archives: Path, tmp_path: Path) ->
     signature, folder = unpack(archives / "tiny-onnx.mar", tmp_path)
     there = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert there == {"signature.json", *described_files(signature)}
+    assert isinstance(signature, Signature)
     assert signature.index is not None
     assert not there & {signature.served_file, signature.index.embeddings}
 

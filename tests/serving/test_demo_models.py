@@ -81,6 +81,17 @@ def test_a_ranking_model_says_what_it_can_not(ratings: ShownModel) -> None:
     assert ratings.profile("u3")["history"]
 
 
+def test_two_stages_take_the_features_of_both(combined_archives: Path, tmp_path: Path) -> None:
+    both = ShownModel.load(next(combined_archives.glob("*-onnx.mar")), tmp_path)
+    described = both.describe()
+    assert (described["kind"], described["users"], described["items"]) == ("recommendation", 40, 60)
+    assert [feature["name"] for feature in described["features"]] == ["age", "gender", "history", "hour"]
+    assert described["title"] == "title"
+    profile = both.profile("u3")
+    assert dict(profile["features"]) == {"age": "below 18", "gender": "M"}
+    assert profile["history"][0]["fields"]["title"]
+
+
 def test_a_fused_model_says_what_it_can_not(fused_artifact: Path, tmp_path: Path) -> None:
     archive = build_archive(fused_artifact, name="m", export_path=tmp_path / "store", fused=True)
     (tmp_path / "own").mkdir()
