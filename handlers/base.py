@@ -1,10 +1,13 @@
 """Between TorchServe and a model: the calls that a worker makes, and errors that cost one request only."""
 
+import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from http.client import responses
 from itertools import islice
 from pathlib import Path
+from time import perf_counter
 from typing import Any, ClassVar, Protocol
 
 from torchtowers.handlers.answer import Served, encode_answer, encode_error
@@ -20,6 +23,9 @@ from torchtowers.handlers.errors import (
     RuntimeUnavailableError,
 )
 from torchtowers.handlers.limits import Limits
+from torchtowers.handlers.log_lines import log_event, log_failure
+from torchtowers.handlers.measures import BATCH_SIZES, SECONDS, STAGES, Reporter, measures
+from torchtowers.handlers.request_schema import Schema, openapi
 from torchtowers.handlers.samples import check_samples, read_samples, warm_up
 from torchtowers.handlers.seal import verify_signer
 from torchtowers.handlers.settings import Settings
@@ -60,6 +66,9 @@ class ServedModel(Protocol):
     def answers(self, rows: Sequence[Any]) -> Iterable[bytes | RequestError]:
         """Give the JSON of each row's answer, or why it has none."""
 
+    def schemas(self) -> tuple[Schema, Schema]:
+        """Give the JSON Schemas of a request's row and of its answer."""
+
 
 class BaseHandler:
     """What TorchServe loads: `initialize` once a worker, `handle` for every batch.
@@ -72,6 +81,7 @@ class BaseHandler:
 
     def __init__(self) -> None:
         self.model: ServedModel | None = None
+        self._name = ("", "")
 
     def initialize(self, context: Any) -> None:
         """Load the archive that the worker has unpacked.
@@ -80,6 +90,7 @@ class BaseHandler:
             TowersError: The archive or its settings can't be used or trusted, or a recorded request is not
                 answered as it was at export; the worker's log ends with the reason.
         """
+        begin = perf_counter()
         properties = context.system_properties
         verify_signer(Path(properties["model_dir"]))
         folder = Path(properties["model_dir"])
@@ -95,7 +106,22 @@ class BaseHandler:
             check_samples(self._rehearse, recorded, settings.sample_tolerance)
             warm_up(self._rehearse, recorded, properties.get("batch_size") or 1)
         self.model.limits = settings.limits
+        measures.take()  # of requests that nobody sent
         read_batches_at_once()
+        served = _served(context, None)
+        self._name = (served.name, served.version)
+        if getattr(context, "metrics", None) is not None:
+            Reporter(context.metrics, self._name).start()
+        log_event(
+            "loaded",
+            model=served.name,
+            version=served.version,
+            kind=self.model.signature.kind,
+            gpu=properties.get("gpu_id"),
+            threads=threads,
+            pid=os.getpid(),
+            seconds=round(perf_counter() - begin, 3),
+        )
 
     def _load(self, folder: Path, gpu_id: int | None, threads: int, allow_cpu: bool) -> ServedModel:
         try:
@@ -116,6 +142,9 @@ class BaseHandler:
         model = self.model
         if model is None:
             raise ArtifactError("handle was called before initialize")
+        if _is_describe(data, context):
+            return [json.dumps(self.describe_handle()).encode()]
+        begin = perf_counter()
         answers: list[bytes | RequestError] = []
         dialects: list[str] = []
         read: list[tuple[int, Request[Any]]] = []
@@ -127,16 +156,28 @@ class BaseHandler:
             else:
                 answers.append(b"")
                 read.append((position, request))
-        if read:
-            encoded = iter(model.answers([row for _, request in read for row in request.rows]))
-            for position, request in read:
-                own = islice(encoded, len(request.rows))
-                served = _served(context, position) if request.dialect == "open_inference" else None
-                answers[position] = _together(model.limits.max_answer_bytes, request, own, served)
-        return [
+        measures.add(STAGES, perf_counter() - begin, "encode")
+        for position, answer in _answered(model, read, context):
+            answers[position] = answer
+        responses = [
             self._respond(context, position, answer, dialect)
             for position, (answer, dialect) in enumerate(zip(answers, dialects, strict=True))
         ]
+        _count(answers, read, perf_counter() - begin)
+        return responses
+
+    def describe_handle(self) -> dict[str, Any]:
+        """Tell what `GET /models/NAME?customized=true` answers: signature, JSON Schemas, OpenAPI document."""
+        if self.model is None:
+            raise ArtifactError("describe_handle was called before initialize")
+        row, answer = self.model.schemas()
+        signature = json.loads(self.model.signature.to_text())
+        return {
+            "signature": {name: value for name, value in signature.items() if name != "files"},
+            "request": row,
+            "answer": answer,
+            "openapi": openapi(*self._name, row, answer),
+        }
 
     def _rehearse(self, bodies: Sequence[Any]) -> list[bytes]:
         return self.handle([{"body": body} for body in bodies], _Rehearsal())
@@ -184,18 +225,76 @@ def _read(
         return dialect, model.read(body)
     except RequestError as error:
         return dialect, error
-    except Exception:  # TorchServe would answer 503 to every request of the batch
-        _LOGGER.exception("a request could not be read")
+    except Exception as error:  # TorchServe would answer 503 to every request of the batch
+        log_failure("a request could not be read", error)
         return dialect, InternalError()
 
 
-def _served(context: Any, position: int) -> Served:
+def _answered(
+    model: ServedModel, read: Sequence[tuple[int, Request[Any]]], context: Any
+) -> Iterator[tuple[int, bytes | RequestError]]:
+    """Answer what could be read, all of it in one pass; where that fails, each request by itself."""
+    try:
+        answered = list(_in_one_pass(model, read, context))
+    except Exception as error:
+        if len(read) == 1:
+            ((position, _),) = read
+            log_failure("a request could not be answered", error, _request_id(context, position))
+            yield position, InternalError()
+        else:
+            log_failure("a batch could not be answered; its requests are answered one by one", error)
+            for one in read:
+                yield from _answered(model, [one], context)
+    else:
+        yield from answered
+
+
+def _in_one_pass(
+    model: ServedModel, read: Sequence[tuple[int, Request[Any]]], context: Any
+) -> Iterator[tuple[int, bytes | RequestError]]:
+    encoded = iter(model.answers([row for _, request in read for row in request.rows]) if read else ())
+    for position, request in read:
+        own = islice(encoded, len(request.rows))
+        served = _served(context, position) if request.dialect == "open_inference" else None
+        yield position, _together(model.limits.max_answer_bytes, request, own, served)
+
+
+def _is_describe(data: Sequence[Mapping[str, object]], context: Any) -> bool:
+    """Tell whether TorchServe asks for the model's description: alone, and without a body.
+
+    A client can send the header, too, but not without any body.
+    """
+    if len(data) != 1 or data[0]:
+        return False
+    return bool(context.get_all_request_header(0).get("describe") == "True")
+
+
+def _request_id(context: Any, position: int) -> str:
+    return str((getattr(context, "request_ids", None) or {}).get(position, ""))
+
+
+def _served(context: Any, position: int | None) -> Served:
     model = context.manifest.get("model", {})
     return Served(
         context.model_name or model.get("modelName", ""),
         model.get("modelVersion", ""),
-        is_open_inference_call(context.get_all_request_header(position)),
+        position is not None and is_open_inference_call(context.get_all_request_header(position)),
     )
+
+
+def _count(
+    answers: Sequence[bytes | RequestError], read: Sequence[tuple[int, Request[Any]]], seconds: float
+) -> None:
+    failed = [answer for answer in answers if isinstance(answer, RequestError)]
+    if len(answers) > len(failed):
+        measures.add("torchtowers_requests_total", len(answers) - len(failed), "ok")
+    for error in failed:
+        measures.add("torchtowers_requests_total", 1, error.type)
+    measures.add("torchtowers_rows_total", sum(len(request.rows) for _, request in read))
+    measures.add("torchtowers_batches_total", 1)
+    measures.add("torchtowers_batch_seconds_sum", seconds)
+    measures.observe("torchtowers_batch_seconds", seconds, SECONDS)
+    measures.observe("torchtowers_batch_size", len(answers), BATCH_SIZES)
 
 
 def _together(

@@ -17,9 +17,11 @@ from torchtowers.handlers.errors import InternalError, RequestError, SignatureEr
 from torchtowers.handlers.fused_scorer import FusedScorer
 from torchtowers.handlers.limits import Limits
 from torchtowers.handlers.loading import find_served
-from torchtowers.handlers.query_encoder import EncodedRow, QueryEncoder
+from torchtowers.handlers.measures import measures
+from torchtowers.handlers.query_encoder import EncodedRow, QueryEncoder, count_unknown
 from torchtowers.handlers.ranking_request import Candidate, RankingRow, ranking_rows_of
 from torchtowers.handlers.request import Row
+from torchtowers.handlers.request_schema import Schema, answer_schema, candidates_schema, row_schema
 from torchtowers.handlers.signature import Signature
 from torchtowers.handlers.tower_scorer import EncodedQuery, TowerScorer
 
@@ -129,11 +131,14 @@ class CandidateRanker:
             RequestError: The body is not what a dialect allows.
         """
         request = ranking_rows_of(body, self.limits, self.query.fields, self.item.fields, self._key)
-        return request.with_rows(tuple(map(self._encode, request.rows)))
+        rows = tuple(map(self._encode, request.rows))
+        count_unknown([row.query for row in rows])
+        return request.with_rows(rows)
 
     def answers(self, rows: Sequence[EncodedQuery]) -> Iterator[bytes | RequestError]:
         """Score a batch and give each row's answer as JSON, one after the other."""
-        scores = self.scorer.scores(rows)
+        with measures.stage("rank"):
+            scores = self.scorer.scores(rows)
         ends = np.cumsum([len(row.candidates) for row in rows])
         for row, own in zip(rows, np.split(scores, ends[:-1]), strict=True):
             if not np.isfinite(own).all():  # which JSON can't hold
@@ -142,6 +147,14 @@ class CandidateRanker:
                 continue
             order = np.arange(len(own)) if row.k is None else np.argsort(-own, kind="stable")[: row.k]
             yield encode_ranked([row.ids[place] for place in order], own[order])
+
+    def schemas(self) -> tuple[Schema, Schema]:
+        """Give the JSON Schemas of a request's row and of its answer."""
+        row = row_schema(
+            self.query.fields, self.query.required, candidates_schema(self.limits, self.item.fields)
+        )
+        row["required"].append("candidates")
+        return row, answer_schema()
 
     def _encode(self, row: RankingRow) -> EncodedQuery:
         return EncodedQuery(

@@ -12,6 +12,7 @@ from torchtowers.handlers.filters import Filters
 from torchtowers.handlers.fused import Fused, blocks_of, fused_inputs, load_fused, longest_list, string_lists
 from torchtowers.handlers.index import rows_of
 from torchtowers.handlers.loading import Served
+from torchtowers.handlers.measures import measures
 from torchtowers.handlers.query_encoder import EncodedRow, QueryEncoder
 from torchtowers.handlers.request import Row
 from torchtowers.handlers.token_table import TokenTable
@@ -78,7 +79,9 @@ class FusedSearch:
         most = max(1, _MAX_SCORES // max(1, len(self.ids)))
         for block in blocks_of([longest_list(row) for row in rows], _MAX_STRINGS, most):
             own = rows[block]
-            for row, (items, scores) in zip(own, self.fused(self._inputs(own)), strict=True):
+            with measures.stage("tower"):  # and the index, which is in the same file
+                answered = list(self.fused(self._inputs(own)))
+            for row, (items, scores) in zip(own, answered, strict=True):
                 if row.restriction is None:
                     best = np.array([self._table.get(item, -1) for item in items[: row.k]], np.int64)
                     yield best, scores[: row.k]

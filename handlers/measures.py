@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
-__all__ = ["BATCH_SIZES", "METRICS", "MODEL", "SECONDS", "Measures", "Reporter", "measures"]
+__all__ = ["BATCH_SIZES", "METRICS", "MODEL", "SECONDS", "STAGES", "Measures", "Reporter", "measures"]
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -22,6 +22,8 @@ _INFINITE = "+Inf"
 
 MODEL = ("model_name", "model_version")
 """The labels of every metric."""
+
+STAGES = "torchtowers_stage_seconds_total"
 
 # By name, the labels that come behind the model's name and version.
 METRICS: Mapping[str, tuple[str, ...]] = {
@@ -33,7 +35,7 @@ METRICS: Mapping[str, tuple[str, ...]] = {
     "torchtowers_batch_size_bucket": ("le",),
     "torchtowers_batch_seconds_sum": (),
     "torchtowers_batch_seconds_bucket": ("le",),
-    "torchtowers_stage_seconds_total": ("stage",),
+    STAGES: ("stage",),
 }
 
 # A metric's name and the values of its labels.
@@ -66,7 +68,7 @@ class Measures:
         try:
             yield
         finally:
-            self.add("torchtowers_stage_seconds_total", perf_counter() - begin, name)
+            self.add(STAGES, perf_counter() - begin, name)
 
     def take(self) -> dict[Key, float]:
         """Give what was added since the last time, and begin anew."""

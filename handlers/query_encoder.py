@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from torchtowers.handlers.encoders import Encoded, Encoder, TokenEncoder, TokenListEncoder
 from torchtowers.handlers.errors import FieldError, SignatureError, shorten
 from torchtowers.handlers.lookup import FeatureLookup
+from torchtowers.handlers.measures import measures
 from torchtowers.handlers.request import RESERVED, Row
 from torchtowers.handlers.signature import TowerSpec
 from torchtowers.handlers.vocabulary import FIRST_TOKEN, Vocabulary
 
-__all__ = ["EncodedRow", "QueryEncoder"]
+__all__ = ["EncodedRow", "QueryEncoder", "count_unknown"]
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,13 @@ class EncodedRow:
         inputs: By feature, what its encoder gives.
         history: Vocabulary indices of the items that the user already knows; all of them, also where
             the tower takes only the last ones.
+        is_known: Whether the model has seen its id.
     """
 
     row: Row
     inputs: Mapping[str, Encoded]
     history: Sequence[int]
+    is_known: bool = True
 
 
 class QueryEncoder:
@@ -74,6 +77,11 @@ class QueryEncoder:
         return self.ids.vocabulary.tokens
 
     @property
+    def required(self) -> list[str]:
+        """The features that every row has to hold."""
+        return [feature.name for feature in self.spec.features if feature.required]
+
+    @property
     def history(self) -> TokenListEncoder | None:
         """The encoder of the items that a user knows, if the model has such a feature."""
         return self._history
@@ -100,7 +108,7 @@ class QueryEncoder:
                 inputs[name] = list(history[-encoder.max_length :])
             else:
                 inputs[name] = encoder.encode_value(given.get(name), place + name) if known is None else known
-        return EncodedRow(row, inputs, history)
+        return EncodedRow(row, inputs, history, key >= 0)
 
     def stack(self, rows: Sequence[EncodedRow]) -> dict[str, NDArray[Any]]:
         """Give the query tower's inputs, by the tensor's name."""
@@ -122,3 +130,10 @@ class QueryEncoder:
         if encoder is None:
             raise SignatureError(f"the signature looks up {shorten(name)}, which is no query feature")
         return FeatureLookup.load(folder, stem, encoder, keys=self.ids.vocabulary.size - FIRST_TOKEN)
+
+
+def count_unknown(rows: Sequence[EncodedRow]) -> None:
+    """Count the rows whose id the model has not seen."""
+    unknown = sum(not row.is_known for row in rows)
+    if unknown:
+        measures.add("torchtowers_unknown_ids_total", unknown)

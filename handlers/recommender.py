@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,8 +17,10 @@ from torchtowers.handlers.fused_search import FusedSearch
 from torchtowers.handlers.item_column import ItemColumn
 from torchtowers.handlers.limits import Limits
 from torchtowers.handlers.loading import Served, find_served
-from torchtowers.handlers.query_encoder import EncodedRow, QueryEncoder
+from torchtowers.handlers.measures import STAGES, measures
+from torchtowers.handlers.query_encoder import EncodedRow, QueryEncoder, count_unknown
 from torchtowers.handlers.request import rows_of
+from torchtowers.handlers.request_schema import Schema, answer_schema, options_schema, row_schema
 from torchtowers.handlers.signature import Signature
 from torchtowers.handlers.strings import StringTable
 from torchtowers.handlers.tower_search import Found, TowerSearch
@@ -149,7 +152,9 @@ class Recommender:
         """
         has_history = self.encoder.history is not None
         request = rows_of(body, self.limits, self.fields, self.columns, has_history=has_history)
-        return request.with_rows(tuple(map(self.encoder.encode, request.rows)))
+        rows = tuple(map(self.encoder.encode, request.rows))
+        count_unknown(rows)
+        return request.with_rows(rows)
 
     def find(self, rows: Sequence[EncodedRow]) -> Iterator[Found]:
         """Give each row's best items that are allowed, as rows of the index, and their scores."""
@@ -157,6 +162,22 @@ class Recommender:
 
     def answers(self, rows: Sequence[EncodedRow]) -> Iterator[bytes]:
         """Search a batch and give each row's answer as JSON, one after the other."""
+        seconds = 0.0
         for row, (items, scores) in zip(rows, self.find(rows), strict=True):
+            begin = perf_counter()
             columns = {name: self.columns[name] for name in row.row.fields}
-            yield encode_row(items, scores, self.search.ids, columns)
+            encoded = encode_row(items, scores, self.search.ids, columns)
+            if not len(items):
+                measures.add("torchtowers_empty_answers_total", 1)
+            seconds += perf_counter() - begin
+            yield encoded
+        measures.add(STAGES, seconds, "answer")
+
+    def schemas(self) -> tuple[Schema, Schema]:
+        """Give the JSON Schemas of a request's row and of its answer."""
+        return row_schema(self.fields, self.encoder.required, self.options()), answer_schema([*self.columns])
+
+    def options(self) -> dict[str, Schema]:
+        """Give the JSON Schemas of a row's options."""
+        kinds = {name: column.kind for name, column in self.columns.items()}
+        return options_schema(self.limits, kinds, has_history=self.encoder.history is not None)

@@ -14,7 +14,15 @@ from torchtowers.handlers.encoders import (
 )
 from torchtowers.handlers.limits import Limits
 
-__all__ = ["answer_schema", "candidates_schema", "feature_schema", "openapi", "options_schema", "row_schema"]
+__all__ = [
+    "Schema",
+    "answer_schema",
+    "candidates_schema",
+    "feature_schema",
+    "openapi",
+    "options_schema",
+    "row_schema",
+]
 
 Schema = dict[str, Any]
 
@@ -74,14 +82,12 @@ def row_schema(
     }
 
 
-def options_schema(
-    limits: Limits, columns: Mapping[str, tuple[str, bool]], *, has_history: bool
-) -> dict[str, Schema]:
+def options_schema(limits: Limits, columns: Mapping[str, str], *, has_history: bool) -> dict[str, Schema]:
     """Describe the options of a retrieval row.
 
     Args:
         limits: What is allowed.
-        columns: Item columns, each with its kind (`text`, `number` or `other`) and whether it is a list.
+        columns: Item columns, each with its kind: `text`, `number` or `other`.
         has_history: Whether the history can be excluded.
     """
     options: dict[str, Schema] = {
@@ -104,7 +110,7 @@ def options_schema(
             "type": "object",
             "maxProperties": limits.max_filter_columns,
             "additionalProperties": False,
-            "properties": {name: _condition(kind, limits) for name, (kind, _) in columns.items()},
+            "properties": {name: _condition(kind, limits) for name, kind in columns.items()},
         }
         options["diversity"] = {
             "type": "object",

@@ -10,6 +10,7 @@ from torchtowers.handlers.errors import ArtifactError, shorten
 from torchtowers.handlers.filters import Filters
 from torchtowers.handlers.index import ExactIndex
 from torchtowers.handlers.loading import Served
+from torchtowers.handlers.measures import measures
 from torchtowers.handlers.query_encoder import EncodedRow, QueryEncoder
 from torchtowers.handlers.request import Row
 from torchtowers.handlers.runtime import Tower, load_tower, rows_on_device
@@ -91,10 +92,15 @@ class TowerSearch:
         step = max(1, min(_MAX_ROWS, _MAX_SCORES // max(1, len(self.index))))
         for begin in range(0, len(rows), step):
             block = rows[begin : begin + step]
-            queries = self.tower(self.encoder.stack(block))
+            with measures.stage("encode"):
+                inputs = self.encoder.stack(block)
+            with measures.stage("tower"):
+                queries = self.tower(inputs)
             excluded = [self.excluded(row) for row in block]
             if all(row.row.restriction is None for row in block):
-                yield from self.index.search(queries, [row.row.k for row in block], excluded)
+                with measures.stage("index"):
+                    found = self.index.search(queries, [row.row.k for row in block], excluded)
+                yield from found
             else:
                 yield from self._narrowed([row.row for row in block], queries, excluded, filters)
 

@@ -18,9 +18,11 @@ from torchtowers.handlers.errors import FieldError, InternalError, LimitError, R
 from torchtowers.handlers.item_inputs import ItemInputs
 from torchtowers.handlers.limits import Limits
 from torchtowers.handlers.loading import Served, find_served
-from torchtowers.handlers.query_encoder import EncodedRow
+from torchtowers.handlers.measures import measures
+from torchtowers.handlers.query_encoder import EncodedRow, count_unknown
 from torchtowers.handlers.recommender import Recommender
 from torchtowers.handlers.request import Row, rows_of
+from torchtowers.handlers.request_schema import Schema, answer_schema, row_schema
 from torchtowers.handlers.tower_scorer import TowerScorer
 
 __all__ = ["TwoStageRecommender", "TwoStageRow"]
@@ -142,6 +144,7 @@ class TwoStageRecommender:
             has_stages=True,
         )
         rows = tuple(map(self.encode, request.rows))
+        count_unknown([row.found for row in rows])
         scores = sum(row.found.row.k for row in rows)
         most = self.limits.max_scores
         if scores > most:
@@ -155,14 +158,25 @@ class TwoStageRecommender:
         """Search and rank for a batch, each in one pass, and give each row's answer as JSON."""
         found = [items for items, _ in self.recommender.find([row.found for row in rows])]
         items = np.concatenate(found)
-        scores = self.scorer.scores_of(
-            [row.ranked for row in rows],
-            [len(own) for own in found],
-            lambda block: self.items.take(items[block]),
-        )
+        with measures.stage("rank"):
+            scores = self.scorer.scores_of(
+                [row.ranked for row in rows],
+                [len(own) for own in found],
+                lambda block: self.items.take(items[block]),
+            )
         ends = np.cumsum([len(own) for own in found])
         for row, own, ranked in zip(rows, found, np.split(scores, ends[:-1]), strict=True):
-            yield self._answer(row.row, own, ranked)
+            with measures.stage("answer"):
+                answer = self._answer(row.row, own, ranked)
+            yield answer
+
+    def schemas(self) -> tuple[Schema, Schema]:
+        """Give the JSON Schemas of a request's row and of its answer."""
+        candidates = {"type": "integer", "minimum": 1, "maximum": self.limits.max_candidates}
+        options = {**self.recommender.options(), "candidates": candidates}
+        required = dict.fromkeys([*self.recommender.encoder.required, *self.scorer.query.required])
+        row = row_schema(self.fields, required, options)
+        return row, answer_schema([*self.recommender.columns])
 
     def _answer(
         self, row: Row, items: NDArray[np.int64], scores: NDArray[np.float32]
@@ -172,6 +186,8 @@ class TwoStageRecommender:
             return InternalError()
         order = np.argsort(-scores, kind="stable")
         best = self.recommender.filters.cut(row, items[order], scores[order])
+        if not len(best[0]):
+            measures.add("torchtowers_empty_answers_total", 1)
         columns = {name: self.recommender.columns[name] for name in row.fields}
         return encode_row(*best, self.recommender.search.ids, columns)
 

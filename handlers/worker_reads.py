@@ -10,7 +10,10 @@ import os
 import sys
 from socket import MSG_PEEK, socket
 from struct import Struct
+from time import perf_counter
 from typing import Any
+
+from torchtowers.handlers.measures import STAGES, measures
 
 __all__ = ["read_batches_at_once"]
 
@@ -57,7 +60,9 @@ def retrieve_inference_message(connection: socket) -> list[dict[str, Any]]:
             _LOGGER.info("Frontend disconnected.")
             sys.exit(0)
         data = begun + seen if begun else seen
+        begin = perf_counter()
         place, is_whole = _parse(data, requests)
+        measures.add(STAGES, perf_counter() - begin, "decode")
         rest = place - len(begun) if is_whole else len(seen)
         while rest > 0:
             rest -= len(connection.recv(rest))
