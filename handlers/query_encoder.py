@@ -51,6 +51,7 @@ class QueryEncoder:
             feature.name: feature.load_encoder(folder) for feature in spec.features
         }
         self.ids = TokenEncoder(Vocabulary(()) if folder is None else Vocabulary.load(folder, spec.ids))
+        self._lists = [name for name, each in self.encoders.items() if each.tensors[0].is_ragged]
         # What a row may hold: the features, and the id, also where it is no feature.
         self.fields: dict[str, Encoder] = {spec.key: self.ids, **self.encoders}
         self._history = None if history is None else self._history_encoder(history)
@@ -110,6 +111,10 @@ class QueryEncoder:
                 inputs[name] = encoder.encode_value(given.get(name), place + name) if known is None else known
         return EncodedRow(row, inputs, history, key >= 0)
 
+    def longest(self, row: EncodedRow) -> int:
+        """Give the length of the row's longest list of a tower's input; 0 where no input is a list."""
+        return max([_length(row.inputs[name]) for name in self._lists], default=0)
+
     def stack(self, rows: Sequence[EncodedRow]) -> dict[str, NDArray[Any]]:
         """Give the query tower's inputs, by the tensor's name."""
         stacked: dict[str, NDArray[Any]] = {}
@@ -130,6 +135,11 @@ class QueryEncoder:
         if encoder is None:
             raise SignatureError(f"the signature looks up {shorten(name)}, which is no query feature")
         return FeatureLookup.load(folder, stem, encoder, keys=self.ids.vocabulary.size - FIRST_TOKEN)
+
+
+def _length(encoded: Any) -> int:
+    # Of several tensors, such as ids and their weights, all are as long.
+    return len(encoded[0] if isinstance(encoded, tuple) else encoded)
 
 
 def count_unknown(rows: Sequence[EncodedRow]) -> None:

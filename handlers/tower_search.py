@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torchtowers.handlers.errors import ArtifactError, shorten
 from torchtowers.handlers.filters import Filters
 from torchtowers.handlers.index import ExactIndex
+from torchtowers.handlers.lengths import groups_by_length
 from torchtowers.handlers.loading import Served
 from torchtowers.handlers.measures import measures
 from torchtowers.handlers.query_encoder import EncodedRow, QueryEncoder
@@ -92,10 +93,7 @@ class TowerSearch:
         step = max(1, min(_MAX_ROWS, _MAX_SCORES // max(1, len(self.index))))
         for begin in range(0, len(rows), step):
             block = rows[begin : begin + step]
-            with measures.stage("encode"):
-                inputs = self.encoder.stack(block)
-            with measures.stage("tower"):
-                queries = self.tower(inputs)
+            queries = self._embed(block)
             excluded = [self.excluded(row) for row in block]
             if all(row.row.restriction is None for row in block):
                 with measures.stage("index"):
@@ -103,6 +101,23 @@ class TowerSearch:
                 yield from found
             else:
                 yield from self._narrowed([row.row for row in block], queries, excluded, filters)
+
+    def _embed(self, rows: Sequence[EncodedRow]) -> NDArray[np.float32]:
+        """Give the rows' embeddings; rows with long lists are apart from those with short ones."""
+        groups = groups_by_length([self.encoder.longest(row) for row in rows])
+        embedded: NDArray[np.float32] | None = None
+        for group in groups:
+            with measures.stage("encode"):
+                inputs = self.encoder.stack([rows[place] for place in group])
+            with measures.stage("tower"):
+                part = self.tower(inputs)
+            if len(groups) == 1:
+                return part
+            if embedded is None:
+                embedded = np.empty((len(rows), part.shape[1]), np.float32)
+            embedded[group] = part
+        assert embedded is not None
+        return embedded
 
     def _narrowed(
         self,

@@ -137,7 +137,9 @@ class ListEmbedding(Table):
             total = pooled_sum(indices, self.weight)
         else:
             rows = self.rows(indices)
-            total = (rows * (indices != self.padding).unsqueeze(-1).to(rows.dtype)).sum(1)
+            # As a product: it writes no second copy of all rows, as the product with a mask would.
+            counted = (indices != self.padding).to(rows.dtype)
+            total = torch.matmul(counted.unsqueeze(1), rows).squeeze(1)
         return divide_by_length(total, indices, self.padding, self.power)
 
 
