@@ -109,7 +109,7 @@ class BaseHandler:
         self.model.limits = settings.limits
         measures.take()  # of requests that nobody sent
         read_batches_at_once()
-        # What is loaded stays: without this every full collection looks through all of it, torch's objects too,
+        # What is loaded stays: without this every full collection looks through it all, torch's objects too,
         # which took a sixth of the time of answering.
         gc.collect()
         gc.freeze()

@@ -51,6 +51,9 @@ class QueryEncoder:
             feature.name: feature.load_encoder(folder) for feature in spec.features
         }
         self.ids = TokenEncoder(Vocabulary(()) if folder is None else Vocabulary.load(folder, spec.ids))
+        # The features that every row has to hold.
+        self.required = [feature.name for feature in spec.features if feature.required]
+        self._key_feature = self._feature_of_ids(spec)
         self._lists = [name for name, each in self.encoders.items() if each.tensors[0].is_ragged]
         # What a row may hold: the features, and the id, also where it is no feature.
         self.fields: dict[str, Encoder] = {spec.key: self.ids, **self.encoders}
@@ -78,11 +81,6 @@ class QueryEncoder:
         return self.ids.vocabulary.tokens
 
     @property
-    def required(self) -> list[str]:
-        """The features that every row has to hold."""
-        return [feature.name for feature in self.spec.features if feature.required]
-
-    @property
     def history(self) -> TokenListEncoder | None:
         """The encoder of the items that a user knows, if the model has such a feature."""
         return self._history
@@ -94,10 +92,11 @@ class QueryEncoder:
             FieldError: A required feature is missing, or a feature does not fit the model.
         """
         given, place = row.features, row.place
-        for feature in self.spec.features:
-            if feature.required and given.get(feature.name) in (None, ""):
-                raise FieldError.missing(place + feature.name, self.encoders[feature.name].expected)
-        key = self.ids.encode_value(given.get(self.spec.key), place + self.spec.key) - FIRST_TOKEN
+        for name in self.required:
+            if given.get(name) in (None, ""):
+                raise FieldError.missing(place + name, self.encoders[name].expected)
+        token = self.ids.encode_value(given.get(self.spec.key), place + self.spec.key)
+        key = token - FIRST_TOKEN
         inputs: dict[str, Encoded] = {}
         history: Sequence[Any] = ()
         for name, encoder in self.encoders.items():
@@ -107,6 +106,8 @@ class QueryEncoder:
             if name == self.history_name and isinstance(encoder, TokenListEncoder):
                 history = known if isinstance(known, list) else encoder.indices(given.get(name), place + name)
                 inputs[name] = list(history[-encoder.max_length :])
+            elif name == self._key_feature:
+                inputs[name] = token
             else:
                 inputs[name] = encoder.encode_value(given.get(name), place + name) if known is None else known
         return EncodedRow(row, inputs, history, key >= 0)
@@ -123,6 +124,14 @@ class QueryEncoder:
             for spec, array in zip(encoder.tensors, arrays, strict=True):
                 stacked[name + spec.suffix] = array
         return stacked
+
+    def _feature_of_ids(self, spec: TowerSpec) -> str | None:
+        """Name the feature that encodes an id as `ids` does, so that it is looked for once."""
+        for feature in spec.features:
+            encoder = self.encoders[feature.name]
+            if feature.name == spec.key and isinstance(encoder, TokenEncoder) and encoder.oov_buckets == 1:
+                return spec.key if feature.vocabulary == spec.ids else None
+        return None
 
     def _history_encoder(self, name: str) -> TokenListEncoder:
         encoder = self.encoders.get(name)
