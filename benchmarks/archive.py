@@ -29,7 +29,8 @@ from torchtowers.export.signing import generate_key
 from torchtowers.export.vendored import write_vendored
 from torchtowers.handlers.index_spec import IndexSpec
 from torchtowers.handlers.signature import Signature, TowerSpec, sha256_of
-from torchtowers.handlers.strings import StringTable
+from torchtowers.handlers.token_table import TokenTable
+from torchtowers.handlers.vocabulary import Vocabulary
 
 ITEMS, DIM = int(os.environ.get("ARCHIVE_ITEMS", "4_000_000")), 64
 
@@ -67,13 +68,13 @@ def folder() -> Path:
     for rows in np.array_split(np.arange(ITEMS), 16):
         embeddings[rows] = random.standard_normal((len(rows), DIM), dtype=np.float32)
     embeddings.flush()
-    StringTable.of(f'"{row}"' for row in range(ITEMS)).save(artifact, "index/ids")
+    TokenTable.of(map(str, range(ITEMS))).save(artifact, "index/ids")
     (artifact / "query.onnx").write_bytes(b"a tower")
-    (artifact / "users.json").write_text("[]")
+    Vocabulary(()).save(artifact, "users")
     write_vendored(artifact, "retrieval")
     signature = Signature(
         kind="retrieval",
-        query=TowerSpec("user_id", "users.json", ()),
+        query=TowerSpec("user_id", "users", ()),
         candidate=None,
         history=None,
         index=IndexSpec(ITEMS, DIM, "dot", True, "index/embeddings.npy", "index/ids"),

@@ -54,16 +54,17 @@ def test_a_server_with_a_key_serves_what_it_signed_and_nothing_else(
     ):
         answer = client.predict("m", {"user_id": "u3", "k": 5})
     assert answer == Recommender.load(artifact).recommend({"user_id": "u3", "k": 5})
+    build_archive(artifact, name="m", export_path=tmp_path / "unsigned")
+    with (
+        pytest.raises(UntrustedError, match=r"m\.mar is not signed: m\.mar\.sig is missing"),
+        running(tmp_path / "unsigned", free_ports_config(tmp_path), tmp_path / "state2"),
+    ):
+        pass
+    # One whose file is signed all the same, and no longer what its manifest says.
     weights = bytearray(contents_of(signed)["index/embeddings.npy"])
     weights[-1] ^= 1
     (tmp_path / "bad").mkdir()
     bad = rewritten(signed, tmp_path / "bad/m.mar", {"index/embeddings.npy": bytes(weights)})
-    with (
-        pytest.raises(UntrustedError, match=r"m\.mar is not signed: m\.mar\.sig is missing"),
-        running(tmp_path / "bad", free_ports_config(tmp_path), tmp_path / "state2"),
-    ):
-        pass
-    # What was unpacked is checked once more, by the worker.
     sign_file(read_private_key(tmp_path / "key"), bad)
     with (
         pytest.raises(ServingError, match=r"index/embeddings\.npy was altered"),

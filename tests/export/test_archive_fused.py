@@ -154,7 +154,7 @@ def test_it_holds_the_fused_file_and_nothing_that_is_inside_of_it(
     assert stems == beside
     made = {"MAR-INF/MANIFEST.json", "signature.json", "model-config.yaml", "bill-of-materials.cdx.json"}
     others = {name for name in names - made if not name.endswith((".npy", ".py"))}
-    assert others == {FILES[runtime]}
+    assert others == {FILES[runtime], "samples.json"}
     model = json.loads((folder / "MAR-INF/MANIFEST.json").read_text())["model"]
     assert (model["serializedFile"], model["handler"]) == (FILES[runtime], f"{kind}_handler.py")
 

@@ -72,6 +72,8 @@ def main(folder: str, hidden: str, requests: str) -> None:
     batch = [
         {
             "requestId": str(position).encode(),
+            # Over REST there is always one; a request without any is a call of Open Inference's gRPC.
+            "headers": [{"name": b"Host", "value": b"127.0.0.1:8080"}],
             "parameters": [{"name": "body", "contentType": "application/json", "value": value}],
         }
         for position, value in enumerate(json.loads(requests))

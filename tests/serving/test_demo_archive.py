@@ -34,7 +34,7 @@ def test_a_fused_archive_has_items_only(fused_artifact: Path, tmp_path: Path) ->
     archive = build_archive(fused_artifact, name="m", export_path=tmp_path / "store", fused=True)
     (tmp_path / "own").mkdir()
     signature, _ = unpack(archive, tmp_path / "own")
-    assert {Path(name).parts[0] for name in described_files(signature)} == {"columns", "index"}
+    assert {Path(name).parts[0] for name in described_files(signature)} == {"columns", "filters", "index"}
 
 
 def test_another_tools_archive(tmp_path: Path) -> None:

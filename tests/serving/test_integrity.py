@@ -44,11 +44,20 @@ def test_a_cut_or_flipped_file_is_damaged(artifact: Path, tmp_path: Path) -> Non
         built = build_archive(artifact, name="m", export_path=tmp_path / form, archive_format=form)
         content = built.read_bytes()
         flipped = bytearray(content)
-        flipped[len(content) // 2] ^= 0xFF
+        flipped[_inside_a_member(built)] ^= 0xFF
         for bad in (content[: len(content) // 2], bytes(flipped)):
             (tmp_path / name).write_bytes(bad)
             with pytest.raises(ArtifactError, match=r"m\.(mar|tar\.gz): .*(damaged|altered)"):
                 require_intact(tmp_path / name)
+
+
+def _inside_a_member(archive: Path) -> int:
+    """Give the place of a byte of a member's content: what else is in a .mar may mean nothing."""
+    if not zipfile.is_zipfile(archive):
+        return archive.stat().st_size // 2
+    with zipfile.ZipFile(archive) as zipped:
+        largest = max(zipped.infolist(), key=lambda member: member.file_size)
+    return largest.header_offset + 30 + len(largest.filename) + largest.file_size // 2
 
 
 @pytest.mark.parametrize("name", ["../evil.py", "/evil.py", "a/../../evil.py", "a\\..\\evil.py"])
