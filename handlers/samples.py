@@ -9,7 +9,7 @@ from typing import Any
 from torchtowers.handlers.agreement import agree
 from torchtowers.handlers.errors import ArtifactError, shorten
 
-__all__ = ["FILE_NAME", "Sample", "check_samples", "read_samples", "warm_up", "write_samples"]
+__all__ = ["FILE_NAME", "Sample", "check_samples", "parse_samples", "read_samples", "warm_up", "write_samples"]
 
 FILE_NAME = "samples.json"
 
@@ -43,12 +43,24 @@ def read_samples(path: Path) -> tuple[Sample, ...]:
         ArtifactError: The file is missing or malformed, or holds no sample.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        samples = tuple(Sample(entry["request"], entry["answer"]) for entry in content)
-    except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
+        content = path.read_bytes()
+    except OSError as error:
         raise ArtifactError(f"{path.name} can't be read: {shorten(str(error))}; export again") from error
+    return parse_samples(content)
+
+
+def parse_samples(content: bytes) -> tuple[Sample, ...]:
+    """Parse what `write_samples` wrote.
+
+    Raises:
+        ArtifactError: It is malformed, or holds no sample.
+    """
+    try:
+        samples = tuple(Sample(entry["request"], entry["answer"]) for entry in json.loads(content))
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{FILE_NAME} can't be read: {shorten(str(error))}; export again") from error
     if not samples or not all(isinstance(sample.request, dict) for sample in samples):
-        raise ArtifactError(f"{path.name} has to hold requests and their answers; export again")
+        raise ArtifactError(f"{FILE_NAME} has to hold requests and their answers; export again")
     return samples
 
 

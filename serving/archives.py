@@ -10,7 +10,7 @@ from pathlib import Path
 from torchtowers.handlers.errors import shorten
 from torchtowers.serving.errors import ServingError
 
-__all__ = ["Archive", "choose_archives"]
+__all__ = ["Archive", "choose_archives", "read_archive", "read_member"]
 
 _MANIFEST = "MAR-INF/MANIFEST.json"
 _ENDS = (".mar", ".tar.gz")
@@ -83,7 +83,7 @@ def read_archive(path: Path) -> Archive:
     """
     mend = "build it again with `torchtowers archive build`, or move it out of the model store"
     try:
-        model = json.loads(_manifest(path))["model"]
+        model = json.loads(read_member(path, _MANIFEST))["model"]
         # TorchServe falls back to the file's name and to 1.0.
         return Archive(
             path.name, str(model.get("modelName") or _stem(path)), str(model.get("modelVersion") or "1.0")
@@ -96,19 +96,25 @@ def read_archive(path: Path) -> Archive:
         raise ServingError(f"{path}: not an archive ({shorten(str(error))}): {mend}") from None
 
 
-def _manifest(path: Path) -> bytes:
+def read_member(path: Path, name: str) -> bytes:
+    """Read one file of an archive.
+
+    Raises:
+        KeyError: It has none of that name.
+        OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError: It can't be read.
+    """
     if path.is_dir():
-        return (path / _MANIFEST).read_bytes()
+        return (path / name).read_bytes()
     if path.name.endswith(".tar.gz"):
         with tarfile.open(path, "r:gz") as archive:
             for member in archive:
                 # Below one folder, whatever it is called.
-                if member.isreg() and member.name.removeprefix("./").partition("/")[2] == _MANIFEST:
+                if member.isreg() and member.name.removeprefix("./").partition("/")[2] == name:
                     file = archive.extractfile(member)
                     return b"" if file is None else file.read()
-        raise KeyError(f"There is no item named {_MANIFEST!r} in the archive")
+        raise KeyError(f"There is no item named {name!r} in the archive")
     with zipfile.ZipFile(path) as zipped:
-        return zipped.read(_MANIFEST)
+        return zipped.read(name)
 
 
 def _archives_of(model_store: Path) -> list[Path]:
