@@ -40,7 +40,7 @@ class Configured:
 
 
 def configure_archive(
-    path: str | Path, config: str | Path, *, target: str | Path | None = None, sign: str | Path | None = None
+    path: str | Path, config: str | Path, target: str | Path | None = None, *, sign: str | Path | None = None
 ) -> Configured:
     """Copy an archive with another model-config.yaml; it becomes what it were if it had been built with it.
 

@@ -9,7 +9,15 @@ from typing import Any
 from torchtowers.handlers.agreement import agree
 from torchtowers.handlers.errors import ArtifactError, shorten
 
-__all__ = ["FILE_NAME", "Sample", "check_samples", "parse_samples", "read_samples", "warm_up", "write_samples"]
+__all__ = [
+    "FILE_NAME",
+    "Sample",
+    "check_samples",
+    "parse_samples",
+    "read_samples",
+    "warm_up",
+    "write_samples",
+]
 
 FILE_NAME = "samples.json"
 

@@ -28,12 +28,15 @@ COMMANDS = (
     ["archive", "verify"],
     ["archive", "diff"],
     ["archive", "sign"],
+    ["archive", "configure"],
     ["archive", "keygen"],
     ["serve"],
     ["serve", "start"],
     ["serve", "stop"],
     ["serve", "status"],
     ["serve", "token"],
+    ["serve", "load"],
+    ["serve", "tune"],
     ["recommend"],
 )
 

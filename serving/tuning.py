@@ -1,0 +1,258 @@
+"""Measures how one model is served best on this machine: every setting in a server of its own making."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from itertools import groupby
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import psutil
+import yaml
+
+from torchtowers.serving.archives import Archive
+from torchtowers.serving.client import Client
+from torchtowers.serving.errors import ServerStartError, ServingError
+from torchtowers.serving.load import measure_load, right_answers
+from torchtowers.serving.model_config import cores, present_setting, read_model_config
+from torchtowers.serving.private_server import private_server
+from torchtowers.serving.server import Server
+from torchtowers.serving.trust import require_signed
+from torchtowers.serving.tuning_choice import Point, choose, most_latency
+from torchtowers.serving.tuning_grid import Setting, grid
+from torchtowers.serving.tuning_result import Tuning
+
+__all__ = ["Reconfigure", "tune"]
+
+Reconfigure = Callable[[Path, Path, Path], object]
+"""Writes a copy of an archive with another model-config.yaml: the archive, the file, the copy."""
+
+# Workers that one server has, however much memory there is: they load at once.
+_MOST_WORKERS = 8
+# Of the free memory and disk, so much is used.
+_SHARE = 0.5
+
+
+def tune(
+    model_store: Path,
+    archive: Archive,
+    requests: Sequence[Any],
+    reconfigure: Reconfigure,
+    *,
+    config: Path,
+    batch_sizes: Sequence[int] = (1, 8, 32, 64),
+    delays: Sequence[int] = (1, 2, 5),
+    workers: Sequence[int] = (1, 2),
+    threads: Sequence[int] = (1, 2),
+    clients: int = 64,
+    seconds: float = 3.0,
+    most: float | None = None,
+    timeout: float = 300.0,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Tuning:
+    """Measure settings of a model in servers that are started for it, and choose the best.
+
+    A server that runs is not touched, but for the time that both want of the machine. Ctrl-C ends the
+    measuring, and what was measured until then is given.
+
+    Args:
+        model_store: The folder with the archive.
+        archive: The archive.
+        requests: Bodies, which are asked by turns.
+        reconfigure: Writes the copies of the archive that are served.
+        config: The `config.properties` that it will be served with.
+        batch_sizes: To try, as all that follows: see `grid`.
+        delays: In milliseconds.
+        workers: Processes.
+        threads: Of one operation in one worker; passed over where the handler is not ours.
+        clients: That ask at once.
+        seconds: Of load for each setting; one client is measured for a third of it.
+        most: See `most_latency`.
+        timeout: Seconds that a server may take to come up.
+        progress: Told how it goes.
+
+    Raises:
+        ServingError: A value is out of range, the archive or the configuration can't be read, or a request
+            gets an error.
+        UntrustedError: `$TORCHTOWERS_PUBLIC_KEY` names a key, and the archive is not signed by it.
+    """
+    if not requests:
+        raise ServingError("no requests to send: give some with --input")
+    if not seconds > 0:
+        raise ServingError(f"--seconds: expected more than 0, got {seconds:g}")
+    if most is not None and not most > 0:
+        raise ServingError(f"--most-latency: expected more than 0 ms, got {most:g}")
+    require_signed(model_store, [archive])
+    path = model_store / archive.file
+    content = read_model_config(path)
+    settings = grid(
+        present_setting(path, content, config),
+        batch_sizes=batch_sizes,
+        delays=delays,
+        workers=workers,
+        threads=threads,
+        clients=clients,
+        cores=cores(),
+    )
+    progress(
+        f"measuring {len(settings)} settings of {archive.name} with {clients} clients, "
+        f"{len(settings) * seconds * 5 / 3 / 60:.0f} min and the starts of the servers"
+    )
+    run = _Run(path, requests, reconfigure, content, config, clients, seconds, timeout, progress)
+    try:
+        run.measure_all(settings)
+    except KeyboardInterrupt:
+        progress(f"interrupted after {len(run.points)} of {len(settings)} settings")
+    points = tuple(run.points)
+    limit = most_latency(points, most)
+    return Tuning(
+        name=archive.name,
+        clients=clients,
+        seconds=seconds,
+        points=points,
+        planned=len(settings),
+        most_latency=limit,
+        chosen=choose(points, limit),
+        config=content,
+    )
+
+
+class _Run:
+    """Measures settings, several in one server where they fit."""
+
+    def __init__(
+        self,
+        path: Path,
+        requests: Sequence[Any],
+        reconfigure: Reconfigure,
+        content: Mapping[str, Any],
+        config: Path,
+        clients: int,
+        seconds: float,
+        timeout: float,
+        say: Callable[[str], None],
+    ) -> None:
+        self.points: list[Point] = []
+        self._path = path
+        self._requests = requests
+        self._reconfigure = reconfigure
+        self._content = content
+        self._config = config
+        self._clients = clients
+        self._seconds = seconds
+        self._timeout = timeout
+        self._say = say
+        self._expected: Sequence[Any] | None = None
+        self._worker_bytes = 0
+        self._began = monotonic()
+        self._planned = 0
+
+    def measure_all(self, settings: Sequence[Setting]) -> None:
+        """Measure the present setting, and then the others by the workers that they need."""
+        self._planned = len(settings)
+        self._measure(settings[:1])
+        for _, same in groupby(settings[1:], key=lambda setting: (setting.workers, setting.threads)):
+            left = list(same)
+            while left:
+                room = self._room(left[0].workers)
+                self._measure(left[:room])
+                left = left[room:]
+
+    def _room(self, workers: int) -> int:
+        """Give how many settings fit into one server, by memory, disk, and what can load at once."""
+        if not self._worker_bytes:
+            return 1
+        room = _MOST_WORKERS // workers
+        room = min(room, int(psutil.virtual_memory().available * _SHARE / (self._worker_bytes * workers)))
+        # The copy, and what TorchServe unpacks of it.
+        disk = shutil.disk_usage(tempfile.gettempdir()).free * _SHARE / (2 * _size(self._path))
+        return max(1, min(room, int(disk)))
+
+    def _measure(self, settings: Sequence[Setting]) -> None:
+        """Measure settings in one server; where it does not come up, each in one of its own."""
+        with tempfile.TemporaryDirectory(prefix="torchtowers-tune-", ignore_cleanup_errors=True) as temporary:
+            folder = Path(temporary)
+            names = self._copies(folder, settings)
+            models = ",".join(f"{name}={file}" for name, file in names.items())
+            try:
+                with private_server(
+                    folder, config=self._config, models=models, timeout=self._timeout
+                ) as server:
+                    self._note_memory(server)
+                    for name, setting in zip(names, settings, strict=True):
+                        self._add(self._point(name, setting, server))
+                return
+            except ServerStartError as error:
+                if len(settings) == 1:
+                    # Its logs are gone with the server's folder.
+                    self._add(Point(settings[0], failure=str(error).partition("; its ")[0]))
+                    return
+        for setting in settings:
+            self._measure([setting])
+
+    def _copies(self, folder: Path, settings: Sequence[Setting]) -> dict[str, str]:
+        store, model_config = folder / "store", folder / "model-config.yaml"
+        store.mkdir()
+        names = {}
+        for number, setting in enumerate(settings):
+            model_config.write_text(yaml.safe_dump(setting.applied(self._content)), encoding="utf-8")
+            name = f"setting{number}"
+            names[name] = f"{name}.mar"
+            self._reconfigure(self._path, model_config, store / names[name])
+        return names
+
+    def _note_memory(self, server: Server) -> None:
+        for model in server.models:
+            for worker in model.workers:
+                with suppress(psutil.NoSuchProcess):
+                    resident = psutil.Process(worker.pid).memory_info().rss
+                    self._worker_bytes = max(self._worker_bytes, resident)
+
+    def _point(self, name: str, setting: Setting, server: Server) -> Point:
+        if self._expected is None:
+            with Client.from_state(server.state) as client:
+                self._expected = right_answers(
+                    client,
+                    name,
+                    self._requests,
+                    None,
+                    version=None,
+                    grpc=False,
+                    check=True,
+                    timeout=30.0,
+                    say=self._say,
+                )
+        try:
+            single, load = (
+                measure_load(
+                    name,
+                    self._requests,
+                    expected=self._expected,
+                    clients=clients,
+                    seconds=seconds,
+                    warm_up=seconds / 4,
+                    state=server.state,
+                )
+                for clients, seconds in ((1, self._seconds / 3), (self._clients, self._seconds))
+            )
+        except ServingError as error:
+            return Point(setting, failure=str(error))
+        return Point.of(setting, single, load)
+
+    def _add(self, point: Point) -> None:
+        self.points.append(point)
+        done = len(self.points)
+        left = (monotonic() - self._began) / done * (self._planned - done)
+        what = point.failure or (
+            f"{point.requests_per_second:,.0f} requests/s, one client {point.single:.2f} ms"
+        )
+        told = f"; about {left / 60:.0f} min {left % 60:.0f} s left" if left else ""
+        self._say(f"{done} of {self._planned}: {point.setting}: {what}{told}")
+
+
+def _size(path: Path) -> int:
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) or 1
+    return path.stat().st_size
