@@ -31,6 +31,8 @@ Reconfigure = Callable[[Path, Path, Path], object]
 
 # Workers that one server has, however much memory there is: they load at once.
 _MOST_WORKERS = 8
+# That the time of a setting is cut into.
+_ROUNDS = 2
 # Of the free memory and disk, so much is used.
 _SHARE = 0.5
 
@@ -101,9 +103,11 @@ def tune(
         f"{len(settings) * seconds * 5 / 3 / 60:.0f} min and the starts of the servers"
     )
     run = _Run(path, requests, reconfigure, content, config, clients, seconds, timeout, progress)
+    is_interrupted = False
     try:
         run.measure_all(settings)
     except KeyboardInterrupt:
+        is_interrupted = True
         progress(f"interrupted after {len(run.points)} of {len(settings)} settings")
     points = tuple(run.points)
     limit = most_latency(points, most)
@@ -116,6 +120,7 @@ def tune(
         most_latency=limit,
         chosen=choose(points, limit),
         config=content,
+        is_interrupted=is_interrupted,
     )
 
 
@@ -172,6 +177,8 @@ class _Run:
 
     def _measure(self, settings: Sequence[Setting]) -> None:
         """Measure settings in one server; where it does not come up, each in one of its own."""
+        count = f"{len(settings)} settings" if len(settings) > 1 else "the setting"
+        self._say(f"starting a server for {count} {settings[0]}{' and on' if len(settings) > 1 else ''}")
         with tempfile.TemporaryDirectory(prefix="torchtowers-tune-", ignore_cleanup_errors=True) as temporary:
             folder = Path(temporary)
             names = self._copies(folder, settings)
@@ -181,8 +188,7 @@ class _Run:
                     folder, config=self._config, models=models, timeout=self._timeout
                 ) as server:
                     self._note_memory(server)
-                    for name, setting in zip(names, settings, strict=True):
-                        self._add(self._point(name, setting, server))
+                    self._rounds(dict(zip(names, settings, strict=True)), server)
                 return
             except ServerStartError as error:
                 if len(settings) == 1:
@@ -191,6 +197,18 @@ class _Run:
                     return
         for setting in settings:
             self._measure([setting])
+
+    def _rounds(self, settings: Mapping[str, Setting], server: Server) -> None:
+        """Measure one setting after the other, and that again: a busy moment falls on one round only."""
+        measured: dict[str, list[Point]] = {name: [] for name in settings}
+        try:
+            for _ in range(_ROUNDS):
+                for name, setting in settings.items():
+                    measured[name].append(self._point(name, setting, server))
+        finally:
+            for points in measured.values():
+                if points:
+                    self._add(Point.best(points))
 
     def _copies(self, folder: Path, settings: Sequence[Setting]) -> dict[str, str]:
         store, model_config = folder / "store", folder / "model-config.yaml"
@@ -235,7 +253,10 @@ class _Run:
                     warm_up=seconds / 4,
                     state=server.state,
                 )
-                for clients, seconds in ((1, self._seconds / 3), (self._clients, self._seconds))
+                for clients, seconds in (
+                    (1, self._seconds / _ROUNDS / 3),
+                    (self._clients, self._seconds / _ROUNDS),
+                )
             )
         except ServingError as error:
             return Point(setting, failure=str(error))

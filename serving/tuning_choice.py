@@ -1,7 +1,7 @@
 """What tuning saw of each setting, and which one it takes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torchtowers.serving.load import LoadResult
@@ -59,6 +59,21 @@ class Point:
             load.percentile(99) or 0.0,
             single.percentile(50) or 0.0,
         )
+
+    @classmethod
+    def best(cls, rounds: Sequence["Point"]) -> "Point":
+        """Take one setting's rounds together: the most throughput with its latencies, the least of one client.
+
+        What else the machine does only makes a round worse. One that failed makes all of them a failure.
+
+        Args:
+            rounds: One at least.
+        """
+        failed = next((point for point in rounds if point.failure is not None), None)
+        if failed is not None:
+            return failed
+        best = max(rounds, key=lambda point: point.requests_per_second)
+        return replace(best, single=min(point.single for point in rounds))
 
     def to_json(self) -> dict[str, Any]:
         """Give the figures for machines."""

@@ -26,6 +26,7 @@ class Tuning:
         most_latency: The most milliseconds of one client that a setting may have to be chosen.
         chosen: The best; None where there is none.
         config: The archive's model-config.yaml, parsed.
+        is_interrupted: Whether it was ended before all was measured.
     """
 
     name: str
@@ -36,16 +37,12 @@ class Tuning:
     most_latency: float
     chosen: Point | None
     config: Mapping[str, Any]
+    is_interrupted: bool = False
 
     @property
     def present(self) -> Point | None:
         """The archive's own setting; None where tuning was interrupted before."""
         return self.points[0] if self.points else None
-
-    @property
-    def is_interrupted(self) -> bool:
-        """Whether not all settings were measured."""
-        return len(self.points) < self.planned
 
     @property
     def ranked(self) -> list[Point]:
