@@ -8,12 +8,11 @@ from pathlib import Path
 from torchtowers.handlers.seal import PUBLIC_KEY
 from torchtowers.serving.errors import ServerNotRunningError
 from torchtowers.serving.ports import free_ports
+from torchtowers.serving.process import deferred_interrupt
 from torchtowers.serving.properties import read_properties
 from torchtowers.serving.server import Server, start, stop
 
 __all__ = ["private_server"]
-
-_POLITE = 5.0
 
 
 @contextmanager
@@ -40,8 +39,9 @@ def private_server(folder: Path, *, config: Path, models: str, timeout: float) -
         try:
             yield server
         finally:
-            with suppress(ServerNotRunningError):
-                stop(state, timeout=_POLITE)
+            # Nobody waits for an answer any more that a polite end would save.
+            with deferred_interrupt(), suppress(ServerNotRunningError):
+                stop(state, timeout=0)
 
 
 def _with_own_addresses(config: Path) -> str:

@@ -62,7 +62,7 @@ class Point:
 
     @classmethod
     def best(cls, rounds: Sequence["Point"]) -> "Point":
-        """Take one setting's rounds together: the most throughput with its latencies, the least of one client.
+        """Take a setting's rounds together: the most throughput with its latencies, the least of one client.
 
         What else the machine does only makes a round worse. One that failed makes all of them a failure.
 

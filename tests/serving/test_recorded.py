@@ -66,5 +66,5 @@ def test_a_served_model_without_requests(server: Server) -> None:
         requests_of_served("echo", "1.0", server.state)
     with pytest.raises(ServingError, match="no version 9 of echo: give requests with --input"):
         requests_of_served("echo", "9", server.state)
-    with pytest.raises(ServingError, match="no such archive.*; or give requests with --input"):
+    with pytest.raises(ServingError, match=r"no such archive.*; or give requests with --input"):
         requests_of_served("nothing", None, server.state)

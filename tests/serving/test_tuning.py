@@ -117,7 +117,7 @@ def test_a_server_that_does_not_come_up_is_told_of_and_left_out(tmp_path: Path) 
     assert point.failure is not None
     assert point.failure.endswith("its worker died: ValueError: it does not load")
     assert found.chosen is None
-    with pytest.raises(ServingError, match="broken: no setting works: .*it does not load"):
+    with pytest.raises(ServingError, match=r"broken: no setting works: .*it does not load"):
         found.to_yaml()
 
 

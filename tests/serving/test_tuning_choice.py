@@ -90,3 +90,10 @@ def test_errors_and_wrong_answers_are_failures(
     )
     assert found.failure == failure
     assert found.to_json() == {**vars(found.setting), "failure": failure}
+
+
+def test_of_two_rounds_the_better_figures_count() -> None:
+    rounds = [point(1000, 2.0), point(2000, 3.0)]
+    assert Point.best(rounds) == point(2000, 2.0)
+    failed = point(9000, 0.1, failure="12 x 503")
+    assert Point.best([*rounds, failed]) is failed
