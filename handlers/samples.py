@@ -51,14 +51,13 @@ def read_samples(path: Path) -> tuple[Sample, ...]:
         ArtifactError: The file is missing or malformed, or holds no sample.
     """
     try:
-        content = path.read_bytes()
+        return parse_samples(path.read_bytes())
     except OSError as error:
         raise ArtifactError(f"{path.name} can't be read: {shorten(str(error))}; export again") from error
-    return parse_samples(content)
 
 
 def parse_samples(content: bytes) -> tuple[Sample, ...]:
-    """Parse what `write_samples` wrote.
+    """Parse the content of samples.json.
 
     Raises:
         ArtifactError: It is malformed, or holds no sample.

@@ -10,7 +10,7 @@ from pathlib import Path
 from torchtowers.handlers.errors import shorten
 from torchtowers.serving.errors import ServingError
 
-__all__ = ["Archive", "choose_archives", "read_archive", "read_member"]
+__all__ = ["Archive", "choose_archives"]
 
 _MANIFEST = "MAR-INF/MANIFEST.json"
 _ENDS = (".mar", ".tar.gz")
@@ -100,8 +100,8 @@ def read_member(path: Path, name: str) -> bytes:
     """Read one file of an archive.
 
     Raises:
-        KeyError: It has none of that name.
-        OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError: It can't be read.
+        KeyError: There is none of that name.
+        OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError: The archive can't be read.
     """
     if path.is_dir():
         return (path / name).read_bytes()

@@ -32,11 +32,11 @@ COMMANDS = (
     ["archive", "keygen"],
     ["serve"],
     ["serve", "start"],
+    ["serve", "load"],
+    ["serve", "tune"],
     ["serve", "stop"],
     ["serve", "status"],
     ["serve", "token"],
-    ["serve", "load"],
-    ["serve", "tune"],
     ["recommend"],
 )
 
