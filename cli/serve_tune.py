@@ -69,10 +69,14 @@ def add(verbs: Any) -> argparse.ArgumentParser:
 def _tune(arguments: argparse.Namespace) -> int:
     from torchtowers.cli.serve import default_config
     from torchtowers.export.reconfigured import configure_archive
+    from torchtowers.export.signing import read_private_key
     from torchtowers.serving.recorded import find_archive, read_requests, recorded_requests
     from torchtowers.serving.tuning import tune
     from torchtowers.serving.tuning_report import write_tuning_report
 
+    if arguments.sign:
+        # Before the minutes that measuring takes.
+        read_private_key(arguments.sign)
     store = arguments.model_store
     archive = find_archive(store, arguments.name, arguments.version)
     path = store / archive.file
@@ -105,7 +109,9 @@ def _tune(arguments: argparse.Namespace) -> int:
     out = arguments.out or Path(f"{tuning.name}.model-config.yaml")
     tuning.write(out)
     log(f"{out} has the settings: {tuning.chosen.setting}")
-    if arguments.write:
+    if tuning.chosen is tuning.present:
+        log(f"{path} has that setting already")
+    elif arguments.write:
         done = configure_archive(path, out, sign=arguments.sign)
         log(f"{done.path} has them, too; a server takes them at its next start")
         if done.lost_signature:

@@ -15,6 +15,7 @@ from torchtowers.serving.recorded import (
     recorded_requests,
     requests_of_served,
 )
+from torchtowers.serving.state import Record, StateFolder
 
 
 @pytest.mark.parametrize("form", ["default", "tgz", "no-archive"])
@@ -58,6 +59,20 @@ def test_one_version_is_meant(tmp_path: Path) -> None:
 def test_no_server(tmp_path: Path) -> None:
     with pytest.raises(ServerNotRunningError, match="torchtowers serve start"):
         requests_of_served("echo", state=tmp_path)
+
+
+def test_a_served_model_gives_those_of_its_archive(artifact: Path, tmp_path: Path) -> None:
+    store, state = tmp_path / "store", tmp_path / "state"
+    build_archive(artifact, name="a", version="2.0", export_path=store)
+    # An earlier version, of before requests were recorded.
+    write_archive(store, "a", version="1.0", file="a-1.mar")
+    state.mkdir()
+    StateFolder(state).write(Record(0, 0.0, "", "", "", "", True, str(store), "", "", ""))
+    recorded = [sample.request for sample in read_samples(artifact / "samples.json")]
+    assert requests_of_served("a", None, state) == recorded
+    assert requests_of_served("a", "2.0", state) == recorded
+    with pytest.raises(ServingError, match=r"a-1\.mar holds no recorded requests"):
+        requests_of_served("a", "1.0", state)
 
 
 @pytest.mark.java

@@ -16,6 +16,10 @@ import yaml
 
 from tests.servers import ROOT_CONFIG, write_archive
 from torchtowers.cli.main import main
+from torchtowers.export.archive import build_archive
+from torchtowers.export.signing import generate_key
+from torchtowers.handlers.errors import UntrustedError
+from torchtowers.handlers.seal import PUBLIC_KEY
 from torchtowers.serving.archives import Archive
 from torchtowers.serving.errors import ServingError
 from torchtowers.serving.recorded import find_archive
@@ -68,22 +72,25 @@ def tuning(chosen: int | None = 1, limit: float = 4.0) -> Tuning:
 
 @pytest.mark.java
 def test_the_best_setting_is_found_and_given_to_the_archive(
-    archives: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = tmp_path / "store"
-    store.mkdir()
-    archive = store / "tiny-onnx.mar"
-    shutil.copyfile(archives / "tiny-onnx.mar", archive)
+    key = tmp_path / "key"
+    generate_key(key)
+    archive = build_archive(artifact, name="tiny", export_path=store, sign=key)
     before = archive.read_bytes()
+    # The copies that are measured are not signed, and must do all the same.
+    monkeypatch.setenv(PUBLIC_KEY, str(tmp_path / "key.pub"))
     children = psutil.Process().children(recursive=True)
-    command = ["serve", "tune", "tiny-onnx", "--model-store", str(store), "--config", str(ROOT_CONFIG)]
+    command = ["serve", "tune", "tiny", "--model-store", str(store), "--config", str(ROOT_CONFIG)]
     command += ["--batch-sizes", "1", "--delays", "1", "--workers", "1", "--threads", "1", "--clients", "4"]
     command += ["--seconds", "0.6", "--out", str(tmp_path / "out.yaml"), "--write", "--json"]
+    command += ["--sign", str(key)]
     # So that one of them is taken, and not the one that the archive has.
     assert main([*command, "--most-latency", "1000", "--report", str(tmp_path / "tune.html")]) == 0
     told = capsys.readouterr()
     figures = json.loads(told.out)
-    assert [figures["name"], figures["interrupted"]] == ["tiny-onnx", False]
+    assert [figures["name"], figures["interrupted"]] == ["tiny", False]
     assert {point["batch_size"] for point in figures["points"]} == {1, 32}
     assert [point["present"] for point in figures["points"]].count(True) == 1
     (chosen,) = [point for point in figures["points"] if point["chosen"]]
@@ -93,10 +100,10 @@ def test_the_best_setting_is_found_and_given_to_the_archive(
     assert content["torchtowers"]["threads"] == 1
     assert content["jobQueueSize"] == 100
     assert "batch 1, 1 worker, 1 thread" in told.err
-    assert "tiny-onnx: " in (tmp_path / "tune.html").read_text()
+    assert "tiny: " in (tmp_path / "tune.html").read_text()
     assert archive.read_bytes() != before or content["batchSize"] == 32
-    assert main(["archive", "verify", str(archive)]) == 0
-    assert find_archive(store, "tiny-onnx").file == "tiny-onnx.mar"
+    assert main(["archive", "verify", str(archive), "--public-key", str(tmp_path / "key.pub")]) == 0
+    assert os.environ[PUBLIC_KEY] == str(tmp_path / "key.pub")
     assert psutil.Process().children(recursive=True) == children
 
 
@@ -161,6 +168,15 @@ def test_what_is_out_of_range_is_told_before_anything_is_started(archives: Path)
         tune(archives, archive, [], never, config=ROOT_CONFIG)
 
 
+def test_an_archive_that_is_not_signed_is_not_run(
+    archives: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generate_key(tmp_path / "key")
+    monkeypatch.setenv(PUBLIC_KEY, str(tmp_path / "key.pub"))
+    with pytest.raises(UntrustedError, match=r"tiny-onnx\.mar is not signed"):
+        tune(archives, find_archive(archives, "tiny-onnx"), [{}], never, config=ROOT_CONFIG)
+
+
 @pytest.mark.parametrize(
     ("config", "told"),
     [
@@ -184,6 +200,8 @@ def test_the_command_refuses_what_it_cannot_measure(
     assert "nothing.mar: no such archive in the model store" in capsys.readouterr().err
     assert main([*command, "echo"]) == 2
     assert "holds no recorded requests (samples.json): give some with --input" in capsys.readouterr().err
+    assert main([*command, "echo", "--write", "--sign", str(tmp_path / "none.key")]) == 2
+    assert "private key" in capsys.readouterr().err
 
 
 def test_settings_keep_every_other_key(tmp_path: Path) -> None:

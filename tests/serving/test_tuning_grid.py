@@ -56,7 +56,7 @@ def test_a_handler_that_is_not_ours_has_no_threads_to_tune() -> None:
 @pytest.mark.parametrize("values", [[1, 0], [-1], []])
 def test_values_out_of_range(name: str, values: list[int]) -> None:
     with pytest.raises(ServingError, match=rf"^--{name.replace('_', '-')}: expected integers of at least 1"):
-        some(**{name: values})
+        some(PRESENT, **{name: values})
 
 
 def test_a_delay_of_nothing_is_explained() -> None:
