@@ -20,7 +20,7 @@ from torchtowers.serving.model_config import cores, present_setting, read_model_
 from torchtowers.serving.private_server import private_server
 from torchtowers.serving.server import Server
 from torchtowers.serving.trust import require_signed
-from torchtowers.serving.tuning_choice import Point, choose, most_latency
+from torchtowers.serving.tuning_choice import Point, choose, finalists, most_latency
 from torchtowers.serving.tuning_grid import Setting, grid
 from torchtowers.serving.tuning_result import Tuning
 
@@ -100,16 +100,17 @@ def tune(
     )
     progress(
         f"measuring {len(settings)} settings of {archive.name} with {clients} clients, "
-        f"{len(settings) * seconds * 5 / 3 / 60:.0f} min and the starts of the servers"
+        f"{len(settings) * seconds * 5 / 3 / 60:.1f} min and the starts of the servers"
     )
     run = _Run(path, requests, reconfigure, content, config, clients, seconds, timeout, progress)
     is_interrupted = False
     try:
         run.measure_all(settings)
+        run.measure_again(finalists(run.points, most_latency(run.points, most)))
     except KeyboardInterrupt:
         is_interrupted = True
         progress(f"interrupted after {len(run.points)} of {len(settings)} settings")
-    points = tuple(run.points)
+    points = run.points
     limit = most_latency(points, most)
     return Tuning(
         name=archive.name,
@@ -139,7 +140,7 @@ class _Run:
         timeout: float,
         say: Callable[[str], None],
     ) -> None:
-        self.points: list[Point] = []
+        self._measured: dict[Setting, list[Point]] = {}
         self._path = path
         self._requests = requests
         self._reconfigure = reconfigure
@@ -152,18 +153,31 @@ class _Run:
         self._expected: Sequence[Any] | None = None
         self._worker_bytes = 0
         self._began = monotonic()
-        self._planned = 0
+        self._done = self._planned = 0
+
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """What was measured until now, the rounds of a setting taken together."""
+        return tuple(Point.best(rounds) for rounds in self._measured.values() if rounds)
 
     def measure_all(self, settings: Sequence[Setting]) -> None:
         """Measure the present setting, and then the others by the workers that they need."""
         self._planned = len(settings)
         self._measure(settings[:1])
         for _, same in groupby(settings[1:], key=lambda setting: (setting.workers, setting.threads)):
-            left = list(same)
-            while left:
-                room = self._room(left[0].workers)
-                self._measure(left[:room])
-                left = left[room:]
+            self._measure_in_parts(list(same))
+
+    def measure_again(self, settings: Sequence[Setting]) -> None:
+        """Measure some once more, by turns, since what else the machine does may have changed meanwhile."""
+        if len(settings) > 1:
+            self._say(f"measuring the present setting and the best once more: {len(settings)} settings")
+            self._began, self._done, self._planned = monotonic(), 0, len(settings)
+            self._measure_in_parts(settings)
+
+    def _measure_in_parts(self, settings: Sequence[Setting]) -> None:
+        room = self._room(max(setting.workers for setting in settings))
+        for begin in range(0, len(settings), room):
+            self._measure(settings[begin : begin + room])
 
     def _room(self, workers: int) -> int:
         """Give how many settings fit into one server, by memory, disk, and what can load at once."""
@@ -193,22 +207,20 @@ class _Run:
             except ServerStartError as error:
                 if len(settings) == 1:
                     # Its logs are gone with the server's folder.
-                    self._add(Point(settings[0], failure=str(error).partition("; its ")[0]))
+                    failure = str(error).partition("; its ")[0]
+                    self._measured.setdefault(settings[0], []).append(Point(settings[0], failure=failure))
+                    self._tell(settings[0])
                     return
         for setting in settings:
             self._measure([setting])
 
     def _rounds(self, settings: Mapping[str, Setting], server: Server) -> None:
         """Measure one setting after the other, and that again: a busy moment falls on one round only."""
-        measured: dict[str, list[Point]] = {name: [] for name in settings}
-        try:
-            for _ in range(_ROUNDS):
-                for name, setting in settings.items():
-                    measured[name].append(self._point(name, setting, server))
-        finally:
-            for points in measured.values():
-                if points:
-                    self._add(Point.best(points))
+        for turn in range(_ROUNDS):
+            for name, setting in settings.items():
+                self._measured.setdefault(setting, []).append(self._point(name, setting, server))
+                if turn == _ROUNDS - 1:
+                    self._tell(setting)
 
     def _copies(self, folder: Path, settings: Sequence[Setting]) -> dict[str, str]:
         store, model_config = folder / "store", folder / "model-config.yaml"
@@ -262,15 +274,15 @@ class _Run:
             return Point(setting, failure=str(error))
         return Point.of(setting, single, load)
 
-    def _add(self, point: Point) -> None:
-        self.points.append(point)
-        done = len(self.points)
-        left = (monotonic() - self._began) / done * (self._planned - done)
+    def _tell(self, setting: Setting) -> None:
+        self._done += 1
+        left = (monotonic() - self._began) / self._done * (self._planned - self._done)
+        point = Point.best(self._measured[setting])
         what = point.failure or (
             f"{point.requests_per_second:,.0f} requests/s, one client {point.single:.2f} ms"
         )
         told = f"; about {left / 60:.0f} min {left % 60:.0f} s left" if left else ""
-        self._say(f"{done} of {self._planned}: {point.setting}: {what}{told}")
+        self._say(f"{self._done} of {self._planned}: {setting}: {what}{told}")
 
 
 def _size(path: Path) -> int:

@@ -7,13 +7,16 @@ from typing import Any
 from torchtowers.serving.load import LoadResult
 from torchtowers.serving.tuning_grid import Setting
 
-__all__ = ["LATER", "SLOWER", "Point", "choose", "most_latency"]
+__all__ = ["LATER", "SLOWER", "Point", "choose", "finalists", "most_latency"]
 
 SLOWER = 1.5
 """How many times the least latency of one client may be reached, where no limit is given."""
 
 LATER = 2.0
 """Milliseconds that may be added to the least latency of one client in any case."""
+
+# That are measured again.
+_BEST = 3
 
 # Throughputs that differ by less are the same: short measurements of one setting differ by as much.
 _SAME = 0.05
@@ -126,3 +129,16 @@ def choose(points: Sequence[Point], most: float) -> Point | None:
         ),
         default=None,
     )
+
+
+def finalists(points: Sequence[Point], most: float) -> list[Setting]:
+    """Give the settings to measure again: the present one, unless it failed, and the best three others.
+
+    Args:
+        points: What was measured, the present setting first.
+        most: As for `choose`.
+    """
+    present, *others = points
+    sound = [point for point in others if point.failure is None and point.single <= most]
+    best = sorted(sound, key=lambda point: -point.requests_per_second)[:_BEST]
+    return [point.setting for point in (present, *best) if point.failure is None]

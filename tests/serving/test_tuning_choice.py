@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from torchtowers.serving.load import LoadResult
-from torchtowers.serving.tuning_choice import Point, choose, most_latency
+from torchtowers.serving.tuning_choice import Point, choose, finalists, most_latency
 from torchtowers.serving.tuning_grid import Setting
 
 
@@ -97,3 +97,13 @@ def test_of_two_rounds_the_better_figures_count() -> None:
     assert Point.best(rounds) == point(2000, 2.0)
     failed = point(9000, 0.1, failure="12 x 503")
     assert Point.best([*rounds, failed]) is failed
+
+
+def test_the_present_setting_and_the_best_are_measured_again() -> None:
+    present = point(10, 9.0, workers=9)
+    others = [point(rate, 1.0, workers=rate) for rate in (2, 5, 3, 4)]
+    late, failed = point(99, 5.0, workers=8), point(99, 1.0, workers=7, failure="503")
+    again = finalists([present, *others, late, failed], 4.0)
+    assert [setting.workers for setting in again] == [9, 5, 4, 3]
+    assert finalists([present], 4.0) == [present.setting]
+    assert finalists([failed, others[0]], 4.0) == [others[0].setting]
