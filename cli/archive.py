@@ -1,6 +1,7 @@
 """torchtowers archive: from an artifact to an archive, and all that a release asks of one."""
 
 import argparse
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ torchtowers archive build artifacts/movielens --name movielens
 torchtowers archive build artifacts/movielens --name movielens --version 2.0 --runtime torchscript --force
 torchtowers archive build artifacts/movielens --name movielens --runtime onnx --fused
 torchtowers archive build artifacts/movielens --name movielens --workers 2 --batch-size 64 --max-batch-delay 2
+torchtowers archive build artifacts/movielens --name movielens --config movielens.model-config.yaml
 torchtowers archive build artifacts/movielens --name movielens --sign release.key
 torchtowers archive build artifacts/both --name both --candidates 300
 torchtowers archive lint model_store/movielens.mar
@@ -52,6 +54,16 @@ def add(commands: Any) -> None:
     sign.add_argument("file", type=Path, metavar="ARCHIVE", help="a .mar, a .tar.gz or a directory")
     sign.add_argument("--key", type=Path, required=True, help="the private key's file")
     sign.set_defaults(run=_sign)
+    configure = add_command(
+        verbs,
+        "configure",
+        "give an archive other settings, as of `serve tune`; what else is in it stays",
+        "torchtowers archive configure model_store/movielens.mar --config movielens.model-config.yaml",
+    )
+    configure.add_argument("file", type=Path, metavar="ARCHIVE", help="a .mar, a .tar.gz or a directory")
+    configure.add_argument("--config", type=Path, required=True, metavar="FILE", help="a model-config.yaml")
+    configure.add_argument("--sign", type=Path, metavar="KEY", help="sign it with this private key")
+    configure.set_defaults(run=_configure)
     keygen = add_command(
         verbs, "keygen", "make a key to sign with: KEY and KEY.pub", "torchtowers archive keygen release.key"
     )
@@ -81,6 +93,9 @@ def _add_build(verbs: Any) -> None:
     )
     build.add_argument("--sign", type=Path, metavar="KEY", help="sign it with this private key")
     build.add_argument("--force", action="store_true", help="replace an archive with other content")
+    build.add_argument(
+        "--config", type=Path, metavar="FILE", help="a model-config.yaml, in the place of the settings below"
+    )
     for option, default, text in (
         ("--workers", 1, "processes that answer"),
         ("--batch-size", 32, "requests answered in one pass"),
@@ -93,13 +108,27 @@ def _add_build(verbs: Any) -> None:
         ("--max-k", 10_000, "the largest k that may be asked for"),
         ("--max-candidates", 10_000, "the most candidates that a row may have ranked"),
     ):
-        build.add_argument(option, type=int, default=default, metavar="N", help=f"{text} ({default})")
+        build.add_argument(
+            option, type=int, default=argparse.SUPPRESS, metavar="N", help=f"{text} ({default})"
+        )
     build.add_argument(
-        "--candidates", type=int, metavar="N", help="items that a model of two stages ranks (the artifact's)"
+        "--candidates",
+        type=int,
+        default=argparse.SUPPRESS,
+        metavar="N",
+        help="items that a model of two stages ranks (the artifact's)",
     )
-    build.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="where workers run (cpu)")
     build.add_argument(
-        "--device-id", type=int, action="append", metavar="N", help="a GPU to use; may be repeated (all)"
+        "--device", choices=("cpu", "gpu"), default=argparse.SUPPRESS, help="where workers run (cpu)"
+    )
+    build.add_argument(
+        "--device-id",
+        type=int,
+        action="append",
+        dest="device_ids",
+        default=argparse.SUPPRESS,
+        metavar="N",
+        help="a GPU to use; may be repeated (all)",
     )
     build.add_argument("--json", action="store_true", help="print the result for machines")
     build.set_defaults(run=_build)
@@ -107,9 +136,17 @@ def _add_build(verbs: Any) -> None:
 
 def _build(arguments: argparse.Namespace) -> int:
     from torchtowers.export.archive import build_archive
+    from torchtowers.export.errors import ExportError
     from torchtowers.export.model_config import ServingConfig
     from torchtowers.handlers.signature import sha256_of
 
+    names = [field.name for field in fields(ServingConfig) if hasattr(arguments, field.name)]
+    settings = {name: getattr(arguments, name) for name in names}
+    if "device_ids" in settings:
+        settings["device_ids"] = tuple(settings["device_ids"])
+    if arguments.config and settings:
+        option = names[0].replace("_", "-").removesuffix("s" if names[0] == "device_ids" else "")
+        raise ExportError(f"--config has all settings: change it there, and leave out --{option}")
     path = build_archive(
         arguments.artifact,
         name=arguments.name,
@@ -117,21 +154,7 @@ def _build(arguments: argparse.Namespace) -> int:
         export_path=arguments.export_path,
         runtime=arguments.runtime,
         fused=arguments.fused,
-        config=ServingConfig(
-            workers=arguments.workers,
-            batch_size=arguments.batch_size,
-            max_batch_delay=arguments.max_batch_delay,
-            response_timeout=arguments.response_timeout,
-            startup_timeout=arguments.startup_timeout,
-            job_queue_size=arguments.job_queue_size,
-            client_timeout=arguments.client_timeout,
-            device=arguments.device,
-            device_ids=tuple(arguments.device_id or ()),
-            threads=arguments.threads,
-            max_k=arguments.max_k,
-            candidates=arguments.candidates,
-            max_candidates=arguments.max_candidates,
-        ),
+        config=arguments.config or ServingConfig(**settings),
         archive_format=arguments.archive_format,
         sign=arguments.sign,
         force=arguments.force,
@@ -207,6 +230,16 @@ def _sign(arguments: argparse.Namespace) -> int:
         print(path)
     if len(written) == 1 and not arguments.file.is_dir():
         log("another tool built it and its manifest has no hashes: a worker can't check the signature")
+    return 0
+
+
+def _configure(arguments: argparse.Namespace) -> int:
+    from torchtowers.export.reconfigured import configure_archive
+
+    done = configure_archive(arguments.file, arguments.config, sign=arguments.sign)
+    print(done.path)
+    if done.lost_signature:
+        log(f"{done.path} was signed and is not any more: `torchtowers archive sign {done.path} --key KEY`")
     return 0
 
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torchtowers.cli import serve_load
+from torchtowers.cli import serve_load, serve_tune
 from torchtowers.cli.console import add_command, log, print_json, print_table
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ def add(commands: Any) -> None:
         "serve",
         "run TorchServe",
         "torchtowers serve start\ntorchtowers serve status\n"
-        "torchtowers serve load movielens --input requests.jsonl\n"
+        "torchtowers serve load movielens\n"
+        "torchtowers serve tune movielens\n"
         "torchtowers serve stop",
     )
     verbs = serve.add_subparsers(dest="verb", required=True, metavar="VERB")
@@ -59,6 +60,7 @@ def add(commands: Any) -> None:
         parser.set_defaults(run=run)
         if parser in (start, status):
             parser.add_argument("--json", action="store_true", help="print the result for machines")
+    serve_tune.add(verbs)
     for parser in (start, stop, status, token, serve_load.add(verbs)):
         parser.add_argument(
             "--state",
@@ -73,7 +75,7 @@ def _start(arguments: argparse.Namespace) -> int:
     server = start(
         arguments.model_store,
         models=arguments.models,
-        config=arguments.config or _default_config(),
+        config=arguments.config or default_config(),
         state=arguments.state,
         timeout=arguments.timeout,
         allow_deploy=arguments.allow_deploy,
@@ -112,7 +114,7 @@ def _token(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _default_config() -> Path:
+def default_config() -> Path:
     """Give the file that lies here, else the one that was installed with the package."""
     installed = [Path(base) / "share" / "torchtowers" / _CONFIG for base in (sys.prefix, site.getuserbase())]
     for path in (Path(_CONFIG), *installed):

@@ -1,14 +1,13 @@
 """torchtowers serve load: measure a served model under load."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 from torchtowers.cli.console import add_command, log, print_json, print_table
-from torchtowers.handlers.errors import RequestError, shorten
 
 _EXAMPLES = """
+torchtowers serve load movielens
 torchtowers serve load movielens --clients 64 --seconds 30 --input requests.jsonl
 torchtowers serve load movielens --input requests.jsonl --grpc --report load.html
 """
@@ -21,7 +20,10 @@ def add(verbs: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("name", help="the model's name")
     parser.add_argument(
-        "--input", type=Path, required=True, metavar="FILE", help="requests, a JSON object a line"
+        "--input",
+        type=Path,
+        metavar="FILE",
+        help="requests, a JSON object a line; by default those that the archive holds",
     )
     parser.add_argument("--clients", type=int, default=64, help="that ask at once (64)")
     parser.add_argument("--seconds", type=float, default=30.0, help="of measuring (30)")
@@ -43,10 +45,16 @@ def add(verbs: Any) -> argparse.ArgumentParser:
 def _load(arguments: argparse.Namespace) -> int:
     from torchtowers.serving.load import measure_load
     from torchtowers.serving.load_report import write_load_report
+    from torchtowers.serving.recorded import read_requests, requests_of_served
 
+    requests = (
+        read_requests(arguments.input)
+        if arguments.input
+        else requests_of_served(arguments.name, arguments.version, arguments.state)
+    )
     result = measure_load(
         arguments.name,
-        _requests(arguments.input),
+        requests,
         clients=arguments.clients,
         seconds=arguments.seconds,
         warm_up=arguments.warm_up,
@@ -78,19 +86,3 @@ def _load(arguments: argparse.Namespace) -> int:
         if result.first_wrong:
             log(f"the first wrong answer: {result.first_wrong}")
     return 1 if result.failed or result.wrong else 0
-
-
-def _requests(path: Path) -> list[Any]:
-    """Read requests, one a line; empty lines are passed over."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"{path}: the requests can't be read: {error}") from None
-    requests = []
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            try:
-                requests.append(json.loads(line))
-            except (ValueError, RecursionError):
-                raise RequestError(f"{path}: line {number} is no JSON: {shorten(line)}") from None
-    return requests

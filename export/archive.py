@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from torchtowers.export.bill import BILLS
+from torchtowers.export.config_file import read_config
 from torchtowers.export.errors import ExportError
 from torchtowers.export.layouts import FORMATS, write_archive
 from torchtowers.export.members import FIRST_MOMENT, LAST_YEAR, Member, Moment
@@ -39,7 +40,7 @@ def build_archive(
     export_path: str | Path = "model_store",
     runtime: str = "onnx",
     fused: bool = False,
-    config: ServingConfig | None = None,
+    config: ServingConfig | Path | None = None,
     archive_format: str = "default",
     sign: str | Path | None = None,
     force: bool = False,
@@ -59,7 +60,7 @@ def build_archive(
         export_path: Where the archive goes.
         runtime: `onnx`, `torchscript` or `pt2`.
         fused: Whether the fused file answers alone, in the place of model, encoders and index.
-        config: How TorchServe runs it.
+        config: How TorchServe runs it; or a model-config.yaml that says so, which the archive gets as it is.
         archive_format: Of `FORMATS`, as torch-model-archiver names them. `default` and `zip-store` are the
             same `.mar`, since nothing is deflated; `tgz` is a `.tar.gz`, `no-archive` a directory.
         sign: A private key's file. The archive's manifest is signed, and so is the whole file, in a `.sig`
@@ -71,8 +72,9 @@ def build_archive(
 
     Raises:
         ArtifactError: The artifact is incomplete or altered, or has no file for the runtime.
-        ExportError: The name can't be used, the file can't run on a GPU that `config` asks for, an archive
-            with other content is in the way, or the archive can't be written; nothing half-written is left.
+        ExportError: The name or `config` can't be used, the file can't run on a GPU that `config` asks for,
+            an archive with other content is in the way, or the archive can't be written; nothing half-written
+            is left.
     """
     for what, value in (("name", name), ("version", version)):
         if not _NAME.fullmatch(value):
@@ -86,13 +88,13 @@ def build_archive(
     artifact = Path(artifact)
     complete = read_signature(artifact)
     signature = complete.for_serving(runtime, fused=fused)
-    config = config or ServingConfig()
-    if config.device == "gpu" and (fused or runtime == "pt2"):
+    settings, device = _settings(config or ServingConfig())
+    if device == "gpu" and (fused or runtime == "pt2"):
         raise ExportError(
             f"device: {signature.served_file} runs on the CPU: build for it, or with --runtime onnx or "
             "torchscript and not --fused"
         )
-    members = _members(artifact, complete, signature, runtime, config)
+    members = _members(artifact, complete, signature, runtime, settings)
     manifest = _manifest(name, version, signature, members, moment)
     members[MANIFEST] = Member.of(manifest)
     if key is not None:
@@ -106,11 +108,19 @@ def build_archive(
     return target
 
 
+def _settings(config: ServingConfig | Path) -> tuple[bytes, str]:
+    """Give the text of model-config.yaml, and the device that it asks for."""
+    if isinstance(config, ServingConfig):
+        return config.to_yaml().encode(), config.device
+    text, content = read_config(config)
+    return text, str(content.get("deviceType", "cpu"))
+
+
 def _members(
-    artifact: Path, complete: AnySignature, signature: AnySignature, runtime: str, config: ServingConfig
+    artifact: Path, complete: AnySignature, signature: AnySignature, runtime: str, settings: bytes
 ) -> dict[str, Member]:
     members = {
-        CONFIG: Member.of(config.to_yaml().encode()),
+        CONFIG: Member.of(settings),
         FILE_NAME: Member.of(signature.to_text().encode()),
     }
     unlisted = signature.used_files() - signature.files.keys()

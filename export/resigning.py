@@ -13,7 +13,7 @@ from torchtowers.export.signing import read_private_key, sign_file, signed_manif
 from torchtowers.export.verify import manifest_of, verify_archive
 from torchtowers.handlers.seal import MANIFEST, MANIFEST_SIGNATURE, sealed_members
 
-__all__ = ["sign_archive"]
+__all__ = ["created", "require_as_built", "sign_archive"]
 
 _CREATED = re.compile(r"(\d\d)/(\d\d)/(\d{4}) (\d\d):(\d\d):(\d\d)")
 
@@ -45,9 +45,7 @@ def sign_archive(path: str | Path, key: str | Path) -> list[Path]:
             if archive.form == "folder":
                 raise ExportError(f"{path} has no hashes to sign: build it with `torchtowers archive build`")
             return [sign_file(private_key, path)]
-        found = verify_archive(path)
-        if found:
-            raise ExportError(f"{path} is not signed: {found[0].member or path.name}: {found[0].text}")
+        require_as_built(path, "is not signed")
         text = files[MANIFEST].read()
         signature = signed_manifest(private_key, text)
         if archive.form == "folder":
@@ -56,11 +54,31 @@ def sign_archive(path: str | Path, key: str | Path) -> list[Path]:
             return [path / MANIFEST_SIGNATURE]
         members = {name: Member(files[name], sha256) for name, sha256 in sealed.items()}
         members |= {MANIFEST: Member.of(text), MANIFEST_SIGNATURE: Member.of(signature)}
-        write_archive(path, members, _moment(manifest), force=True)
+        write_archive(path, members, created(manifest), force=True)
     return [path, sign_file(private_key, path)]
 
 
-def _moment(manifest: Mapping[str, Any]) -> Moment:
+def require_as_built(path: Path, refused: str) -> None:
+    """Refuse to give an archive a new seal that is not what its old one says.
+
+    Args:
+        path: The archive.
+        refused: What then isn't done with it, such as `is not signed`.
+
+    Raises:
+        ExportError: It is not what was built.
+    """
+    found = verify_archive(path)
+    if found:
+        raise ExportError(f"{path} {refused}: {found[0].member or path.name}: {found[0].text}")
+
+
+def created(manifest: Mapping[str, Any]) -> Moment:
+    """Give the time that `archive build` wrote into a manifest.
+
+    Raises:
+        ExportError: There is none as it writes it.
+    """
     found = _CREATED.fullmatch(str(manifest.get("createdOn")))
     if not found:
         raise ExportError(f"createdOn in {MANIFEST}: expected a date as `archive build` writes it")

@@ -21,7 +21,7 @@ from torchtowers.serving.load_record import Recorder, encoded
 from torchtowers.serving.server import current_token
 from torchtowers.serving.state import StateFolder
 
-__all__ = ["PERCENTILES", "LoadResult", "measure_load", "run_load"]
+__all__ = ["PERCENTILES", "LoadResult", "measure_load", "right_answers", "run_load"]
 
 PERCENTILES = (50, 90, 95, 99, 99.9)
 
@@ -131,7 +131,7 @@ def measure_load(
     if not requests:
         raise ServingError("no requests to send: give some with --input")
     with Client.from_state(state) as client:  # which raises where no server runs
-        right = _right_answers(
+        right = right_answers(
             client,
             name,
             requests,
@@ -195,7 +195,7 @@ def run_load(
     )
 
 
-def _right_answers(
+def right_answers(
     client: Client,
     name: str,
     requests: Sequence[Any],
@@ -207,7 +207,25 @@ def _right_answers(
     timeout: float,
     say: Callable[[str], None],
 ) -> Sequence[Any]:
-    """Ask all or one, so that a request that gets an error without load is told of, and nothing measured."""
+    """Ask all or one, so that a request that gets an error without load is told of, and nothing measured.
+
+    Args:
+        client: Of the server.
+        name: The model.
+        requests: Bodies.
+        expected: For each its right answer, where they are known.
+        version: The model's version; None for the default one.
+        grpc: Ask over gRPC rather than REST.
+        check: Whether answers will be compared with the right ones.
+        timeout: Seconds that one answer may take.
+        say: Told what is done.
+
+    Returns:
+        For each request its right answer; None where it won't be compared.
+
+    Raises:
+        ServingError: A request gets an error.
+    """
     asked = requests if check and expected is None else requests[:1]
     if len(asked) > 1:
         say(f"asking {len(asked):,} requests one after the other for their answers")

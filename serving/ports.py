@@ -1,12 +1,17 @@
-"""Finds out before a start whether its ports are free."""
+"""Finds out before a start whether its ports are free, or which ones are."""
 
 import errno
+import random
 import socket
+from contextlib import suppress
 
 from torchtowers.serving.errors import ServingError
 from torchtowers.serving.properties import Properties
 
-__all__ = ["require_free_ports"]
+__all__ = ["free_ports", "require_free_ports"]
+
+# Below those that outgoing connections are given.
+_RANGE = range(15000, 32000)
 
 
 def require_free_ports(properties: Properties) -> None:
@@ -22,6 +27,22 @@ def require_free_ports(properties: Properties) -> None:
                 f"port {address.port} of {address.host} {reason}: stop what uses it, or set another port "
                 f"as {address.key} in {properties.path}"
             )
+
+
+def free_ports(count: int) -> list[int]:
+    """Find ports of the loopback that nobody uses.
+
+    Raises:
+        ServingError: There are not so many.
+    """
+    found: list[int] = []
+    for port in random.sample(_RANGE, 1000):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise ServingError(f"no {count} free ports from {_RANGE[0]} to {_RANGE[-1]}")
 
 
 def _why_not(host: str, port: int) -> str | None:

@@ -1,8 +1,6 @@
 """Archives, configurations and servers for tests that ask a real TorchServe."""
 
 import json
-import random
-import socket
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +10,7 @@ import psutil
 
 from torchtowers.serving import Server, start, stop
 from torchtowers.serving.errors import ServerNotRunningError
+from torchtowers.serving.ports import free_ports as free_ports
 
 ROOT_CONFIG = Path(__file__).parents[1] / "config.properties"
 
@@ -66,18 +65,6 @@ def write_archive(
             archive.writestr("model-config.yaml", model_config)
         archive.writestr("MAR-INF/MANIFEST.json", json.dumps(manifest))
     return path
-
-
-def free_ports(count: int) -> list[int]:
-    """Find ports that nobody uses, below those that outgoing connections are given."""
-    found: list[int] = []
-    for port in random.sample(range(15000, 32000), 1000):
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            found.append(port)
-        if len(found) == count:
-            break
-    return found
 
 
 def free_ports_config(folder: Path, **changed: str) -> Path:
