@@ -279,9 +279,10 @@ def _request_id(context: Any, position: int) -> str:
 
 
 def _served(context: Any, position: int | None) -> Served:
-    model = context.manifest.get("model", {})
+    # Of another server's context neither may be there.
+    model = (getattr(context, "manifest", None) or {}).get("model", {})
     return Served(
-        context.model_name or model.get("modelName", ""),
+        getattr(context, "model_name", None) or model.get("modelName", ""),
         model.get("modelVersion", ""),
         position is not None and is_open_inference_call(context.get_all_request_header(position)),
     )

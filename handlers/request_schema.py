@@ -18,7 +18,6 @@ __all__ = [
     "Schema",
     "answer_schema",
     "candidates_schema",
-    "feature_schema",
     "openapi",
     "options_schema",
     "row_schema",
