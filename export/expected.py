@@ -7,6 +7,7 @@ that an artifact can be verified later and elsewhere, where neither the run nor 
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def digest_of(questions: object) -> NDArray[np.uint8]:
             digest.update(f"{name} {array.dtype} {array.shape} ".encode())
             digest.update(np.ascontiguousarray(array).tobytes())
     else:
-        digest.update(json.dumps(questions, default=vars).encode())
+        digest.update(json.dumps(questions, default=asdict).encode())
     return np.frombuffer(digest.digest(), np.uint8)
 
 

@@ -28,7 +28,8 @@ _PASSED_OVER = frozenset({"signature_name"})
 _PASSED_OVER_PARAMETERS = frozenset({"binary_data_output"})
 
 
-@dataclass(frozen=True)
+# Not frozen, like all that is made for each request: a frozen one takes six times as long to make.
+@dataclass(slots=True)
 class Request(Generic[R]):
     """The rows of one request and what its answer takes from it.
 

@@ -18,7 +18,7 @@ from torchtowers.handlers.vocabulary import FIRST_TOKEN, Vocabulary
 __all__ = ["EncodedRow", "QueryEncoder", "count_unknown"]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class EncodedRow:
     """A row whose features are encoded.
 

@@ -18,7 +18,7 @@ _CANDIDATE = "an item id (a string or an integer), or an object of item features
 _CANDIDATES = f"a list of candidates, each {_CANDIDATE}"
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Candidate:
     """An item to be scored.
 
@@ -33,7 +33,7 @@ class Candidate:
     place: str
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class RankingRow:
     """One query and its candidates.
 

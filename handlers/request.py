@@ -21,7 +21,7 @@ _LISTS = frozenset({"exclude", "include", "fields"})
 _OBJECTS = frozenset({"filter", "diversity"})
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Row:
     """One query: its features as they came, and its options.
 

@@ -21,7 +21,7 @@ __all__ = ["EncodedQuery", "TowerScorer"]
 _MAX_SCORES = 4096
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class EncodedQuery:
     """A row whose features are encoded.
 

@@ -30,7 +30,7 @@ __all__ = ["TwoStageRecommender", "TwoStageRow"]
 _LOGGER = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class TwoStageRow:
     """A row whose features are encoded for both models.
 

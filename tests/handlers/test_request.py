@@ -1,7 +1,6 @@
 """Rows and options of a request, and the errors for those that can't be answered."""
 
 import json
-from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
@@ -240,9 +239,3 @@ def _gives_rows_or_a_request_error(item: dict[str, object]) -> None:
 def test_the_default_k_is_never_above_the_largest_one() -> None:
     limits = Limits.from_config({"max_k": 4})
     assert rows_of({"user_id": "1"}, limits, FEATURES, COLUMNS, has_history=True).rows[0].k == 4
-
-
-def test_rows_are_frozen() -> None:
-    row = read({"user_id": "1"}).rows[0]
-    with pytest.raises(FrozenInstanceError):
-        row.k = 7  # type: ignore[misc]
