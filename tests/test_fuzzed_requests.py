@@ -39,7 +39,13 @@ JSON = "application/json"
 TYPES = (
     *(JSON, "application/json; charset=utf-8", "APPLICATION/JSON", "application/json; charset=utf-16"),
     *("text/plain", "text/plain; charset=latin-1", "application/octet-stream", "application/x-protobuf"),
-    *("application/x-www-form-urlencoded", "multipart/form-data", "multipart/form-data; boundary=x", "a/b/c", ""),
+    *(
+        "application/x-www-form-urlencoded",
+        "multipart/form-data",
+        "multipart/form-data; boundary=x",
+        "a/b/c",
+        "",
+    ),
 )
 
 
@@ -109,7 +115,9 @@ class Fuzzer:
         self.seen.add("good", code, name, content, bad=code != 200 or answer.keys() != {"items", "scores"})
         with self.seen.lock:
             first = EXPECTED.setdefault(name, answer)
-        same = answer["items"] == first["items"] and answer["scores"] == pytest.approx(first["scores"], abs=1e-4)
+        same = answer["items"] == first["items"] and answer["scores"] == pytest.approx(
+            first["scores"], abs=1e-4
+        )
         if not same:
             self.seen.add("good", "other", first, content, bad=True)
 
@@ -254,4 +262,4 @@ def test_fuzzed_requests_cost_no_worker_and_no_good_request(server: Server, coun
     # As many as were sent: a client that ended before its time is none.
     assert sum(seen.statuses.values()) >= count // THREADS * THREADS
     for way in ("json", "bytes", "form", "multipart", "grpc", "infer"):
-        assert min(seen.statuses[f"{way} {code}"] for code in (200, 400)) > count // 400, seen.statuses
+        assert min(seen.statuses[f"{way} {code}"] for code in (200, 400)) > count // 1000, seen.statuses

@@ -57,7 +57,10 @@ def main() -> None:
 
 def _write_corpus(folder: Path) -> None:
     ways = len(KINDS) * len(WAYS)
-    bodies = [*EXAMPLES, *(body for kind in KINDS for body in requests(("u1", "new"), ("10", "11", "13"), kind))]
+    bodies = [
+        *EXAMPLES,
+        *(body for kind in KINDS for body in requests(("u1", "new"), ("10", "11", "13"), kind)),
+    ]
     for number, body in enumerate(bodies):
         for choice in range(ways):
             (folder / f"{number}-{choice}").write_bytes(bytes([choice]) + dumped(body))

@@ -49,7 +49,10 @@ def test_what_was_found_is_mended(target: Target, path: Path) -> None:
 def test_any_change_of_a_good_request_is_answered(target: Target) -> None:
     chooser = random.Random(6)
     values = (*VALUES, *arbitrary_values(300))
-    bodies = [*EXAMPLES, *(body for kind in KINDS for body in requests(("u1", "new"), ("10", "11", "13"), kind))]
+    bodies = [
+        *EXAMPLES,
+        *(body for kind in KINDS for body in requests(("u1", "new"), ("10", "11", "13"), kind)),
+    ]
     statuses: dict[int, int] = {}
     for _ in range(COUNT):
         content = dumped(mutated(chooser, chooser.choice(bodies), values))

@@ -1,0 +1,100 @@
+"""JSON Schemas and OpenAPI documents, held against what the small models take and refuse."""
+
+import json
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import validate
+
+from tests.fuzz.corpus import EXAMPLES, requests
+from tests.fuzz.mutations import VALUES, arbitrary_values, mutated
+from tests.handlers.small import examples, small_recommender
+from tests.handlers.small_ranking import small_ranker
+from tests.handlers.small_two_stage import small_two_stages
+from torchtowers.handlers.encoders import (
+    BooleanEncoder,
+    NumberEncoder,
+    TimestampEncoder,
+    VectorEncoder,
+)
+from torchtowers.handlers.errors import RequestError
+from torchtowers.handlers.limits import Limits
+from torchtowers.handlers.request_schema import feature_schema, openapi
+
+KINDS = {"retrieval": small_recommender, "ranking": small_ranker, "two_stage": small_two_stages}
+LIMITS = Limits(
+    max_k=20,
+    max_exclude=3,
+    max_include=4,
+    max_filter_columns=2,
+    max_filter_values=3,
+    max_diversity_columns=1,
+    max_candidates=20,
+)
+
+
+def is_plain(value: Any) -> bool:
+    """Tell whether JSON can hold a value, and no float in it is an integer, which JSON Schema takes for one."""
+    if isinstance(value, dict):
+        return all(map(is_plain, value.values()))
+    if isinstance(value, list):
+        return all(map(is_plain, value))
+    if isinstance(value, int):
+        return abs(value) < 1e308
+    return not isinstance(value, float) or (math.isfinite(value) and not value.is_integer())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_row_fits_the_schema_exactly_if_it_is_taken(tmp_path: Path, kind: str) -> None:
+    model = KINDS[kind](tmp_path, limits=LIMITS)
+    row, answer = model.schemas()
+    for schema in (row, answer):
+        Draft202012Validator.check_schema(schema)
+    fits, answer_fits = Draft202012Validator(row), Draft202012Validator(answer)
+    ask: Any = model.rank if kind == "ranking" else model.recommend  # type: ignore[attr-defined]
+    chooser = random.Random(1)
+    bodies = [body for body in requests(("u1", "new"), ("10", "11", "13"), kind) if "user_id" in body]
+    values = [value for value in (*VALUES, *arbitrary_values(100)) if is_plain(value)]
+    taken = refused = 0
+    while taken + refused < examples(1500).max_examples:
+        body = mutated(chooser, chooser.choice(bodies), values)
+        if not isinstance(body, dict) or not is_plain(body) or body.keys() & {"instances", "inputs"}:
+            continue
+        reasons = [error.message for error in fits.iter_errors(body)]
+        try:
+            given = ask(body)
+        except RequestError as error:
+            refused += 1
+            # What no schema can say.
+            if "the number of candidates" not in str(error):
+                assert reasons, f"{error}: {body}"
+        else:
+            taken += 1
+            assert not reasons, body
+            answer_fits.validate(given)
+    assert min(taken, refused) > 100
+
+
+def test_the_examples_of_the_page_fit(tmp_path: Path) -> None:
+    rows = [body for body in EXAMPLES if not body.keys() & {"instances", "inputs"}]
+    assert len(rows) >= 5
+    retrieval, _ = small_recommender(tmp_path / "retrieval").schemas()
+    ranking, _ = small_ranker(tmp_path / "ranking").schemas()
+    for body in rows:
+        Draft202012Validator(ranking if "candidates" in body else retrieval).validate(body)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_document_is_openapi(tmp_path: Path, kind: str) -> None:
+    document = openapi("movies", "2.0", *KINDS[kind](tmp_path).schemas())
+    validate(document)
+    assert json.loads(json.dumps(document)) == document
+    assert list(document["paths"]) == [
+        "/predictions/movies",
+        "/v1/models/movies:predict",
+        "/v2/models/movies/infer",
+    ]
