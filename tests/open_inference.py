@@ -104,7 +104,7 @@ def model_infer(channel: grpc.Channel, body: Mapping[str, Any], model: str, toke
 
 def send_message(channel: grpc.Channel, message: bytes, token: str | None) -> Any:
     """Send a message of `message_of`, and give the answer in REST's form."""
-    call = channel.unary_unary(_METHOD, response_deserializer=_Response.FromString)
+    call = channel.unary_unary(_METHOD, request_serializer=bytes, response_deserializer=_Response.FromString)
     metadata = (("authorization", f"Bearer {token}"),) if token else ()
     answer = call(message, timeout=30, metadata=metadata)
     outputs = []

@@ -1,4 +1,4 @@
-"""Fuzzed requests to a real TorchServe over REST and gRPC: no 5xx, no dead worker, and good ones are answered."""
+"""Fuzzed requests to a real TorchServe over REST and gRPC: no 5xx, no dead worker, good ones are answered."""
 
 from collections.abc import Iterator
 from pathlib import Path

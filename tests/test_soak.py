@@ -1,7 +1,7 @@
 """Mixed load for a while: the memory of the workers and of the server stays as it was after warm-up.
 
-A worker's own memory (USS) is measured. The server's heap grows by design until it is collected, so its server runs
-with a heap of one size that is touched at the start: what a leak inside it comes to is an error, and outside it growth.
+A worker's own memory (USS) is measured. Java's heap grows by design until it is collected, so the server has one of
+a fixed size here, touched at the start: a leak inside it ends in errors, and one outside it is growth.
 """
 
 import statistics
@@ -95,7 +95,6 @@ def test_memory_is_flat_under_mixed_load(server: Server, seconds: int, warm_up: 
     memory = Memory({**workers, server.pid: "server"})
     with clients(server, 6, 10**9, seed=seconds) as (seen, _):
         memory.watch(seconds, warm_up=warm_up)
-    print(memory.growth(), memory.more_files(), sum(seen.statuses.values()))
     assert not seen.wrong, "\n".join(seen.wrong)
     assert pids(server) == workers
     assert sum(seen.statuses.values()) > 20 * seconds

@@ -101,7 +101,7 @@ class Target:
     """
 
     def __init__(self, folder: Path) -> None:
-        models = {
+        models: dict[type[BaseHandler], Any] = {
             RetrievalHandler: small_recommender(folder / "retrieval", limits=_LIMITS),
             RankingHandler: small_ranker(folder / "ranking", limits=_LIMITS),
             RecommendationHandler: small_two_stages(folder / "two_stage", limits=_LIMITS),

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,15 @@ from tests.fuzz.mutations import VALUES, arbitrary_values, mutated
 from tests.handlers.small import examples, small_recommender
 from tests.handlers.small_ranking import small_ranker
 from tests.handlers.small_two_stage import small_two_stages
-from torchtowers.handlers.encoders import (
-    BooleanEncoder,
-    NumberEncoder,
-    TimestampEncoder,
-    VectorEncoder,
-)
 from torchtowers.handlers.errors import RequestError
 from torchtowers.handlers.limits import Limits
-from torchtowers.handlers.request_schema import feature_schema, openapi
+from torchtowers.handlers.request_schema import openapi
 
-KINDS = {"retrieval": small_recommender, "ranking": small_ranker, "two_stage": small_two_stages}
+KINDS: dict[str, Callable[..., Any]] = {
+    "retrieval": small_recommender,
+    "ranking": small_ranker,
+    "two_stage": small_two_stages,
+}
 LIMITS = Limits(
     max_k=20,
     max_exclude=3,
@@ -55,7 +54,7 @@ def test_a_row_fits_the_schema_exactly_if_it_is_taken(tmp_path: Path, kind: str)
     for schema in (row, answer):
         Draft202012Validator.check_schema(schema)
     fits, answer_fits = Draft202012Validator(row), Draft202012Validator(answer)
-    ask: Any = model.rank if kind == "ranking" else model.recommend  # type: ignore[attr-defined]
+    ask = model.rank if kind == "ranking" else model.recommend
     chooser = random.Random(1)
     bodies = [body for body in requests(("u1", "new"), ("10", "11", "13"), kind) if "user_id" in body]
     values = [value for value in (*VALUES, *arbitrary_values(100)) if is_plain(value)]
