@@ -20,8 +20,8 @@ def describe(name: str, *, version: str | None = None, state: str | Path | None 
         state: The server's state folder, as for `start`.
 
     Returns:
-        `signature`; `request` and `answer`, the JSON Schemas of a row in the plain dialect and of its answer; and
-        `openapi`, the OpenAPI 3.1 document of its routes.
+        `signature`; `request` and `answer`, the JSON Schemas of a row in the plain dialect and of its
+        answer; and `openapi`, the OpenAPI 3.1 document of its routes.
 
     Raises:
         ServerNotRunningError: No server runs.

@@ -83,7 +83,7 @@ _Response = GetMessageClass(_pool.FindMessageTypeByName(f"{_PACKAGE}.ModelInferR
 
 
 def message_of(body: Mapping[str, Any], model: str) -> bytes:
-    """Give the message of what a REST body of Open Inference says; `contents` names a field of another datatype.
+    """Give the message of what a REST body of Open Inference says.
 
     Raises:
         LookupError: Something is missing, or of no known datatype.
@@ -93,7 +93,7 @@ def message_of(body: Mapping[str, Any], model: str) -> bytes:
     for tensor in body["inputs"]:
         sent = request.inputs.add(name=tensor["name"], datatype=tensor["datatype"], shape=tensor["shape"])
         data = [value.encode() if isinstance(value, str) else value for value in tensor["data"]]
-        getattr(sent.contents, _CONTENTS[tensor.get("contents", tensor["datatype"])][0]).extend(data)
+        getattr(sent.contents, _CONTENTS[tensor["datatype"]][0]).extend(data)
     return bytes(request.SerializeToString())
 
 

@@ -1,7 +1,7 @@
 """Mixed load for a while: the memory of the workers and of the server stays as it was after warm-up.
 
-A worker's own memory (USS) is measured. Java's heap grows by design until it is collected, so the server has one of
-a fixed size here, touched at the start: a leak inside it ends in errors, and one outside it is growth.
+A worker's own memory (USS) is measured. Java's heap grows by design until it is collected, so the server has
+one of a fixed size here, touched at the start: a leak inside it ends in errors, and one outside it is growth.
 """
 
 import statistics

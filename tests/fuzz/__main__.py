@@ -1,4 +1,4 @@
-"""Fuzzes the handlers with atheris, guided by which of their code an input reaches: `scripts/fuzz --seconds 60`.
+"""Fuzzes the handlers with atheris, guided by which of their code an input reaches: `scripts/fuzz`.
 
 An input that breaks a promise is written to `tests/fuzz/findings/`, where the tests run it from then on.
 """

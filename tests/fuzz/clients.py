@@ -64,7 +64,7 @@ def pids(server: Server) -> dict[int, str]:
 
 @dataclass
 class Seen:
-    """What came back: how often which status, by the way; what must not happen; the good requests' answers."""
+    """What came back: which status how often, what must not happen, and the good requests' answers."""
 
     statuses: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)

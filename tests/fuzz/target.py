@@ -136,7 +136,7 @@ class Target:
             The status.
 
         Raises:
-            Finding: A fault of ours, an answer that is none, or a request beside it that is answered otherwise.
+            Finding: A fault of ours, no answer, or a request beside it that is answered otherwise.
         """
         choice = data[0] if data else 0
         way = list(WAYS)[choice // len(KINDS) % len(WAYS)]

@@ -1,4 +1,4 @@
-"""The harness of the fuzzer over its corpus and what it has found, and the fuzzer itself where it is installed."""
+"""The fuzzer's harness over its corpus and what was found, and the fuzzer itself where it is installed."""
 
 import json
 import os
