@@ -7,10 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torchtowers.handlers.encoders import (
+    BooleanEncoder,
     Encoder,
+    HashedWordsEncoder,
     TimestampEncoder,
     VectorEncoder,
     WeightedListEncoder,
+    WordsEncoder,
 )
 from torchtowers.handlers.limits import Limits
 
@@ -49,11 +52,16 @@ def feature_schema(encoder: Encoder) -> Schema:
     if isinstance(encoder, VectorEncoder):
         width = {"minItems": encoder.width, "maxItems": encoder.width}
         return {**described, "type": ["array", "null"], "items": {"type": "number"}, **width}
+    if isinstance(encoder, WordsEncoder | HashedWordsEncoder):
+        return {**described, "type": ["string", "null"]}
     if encoder.is_list:
         return {**described, "type": ["array", "null"], "items": _ID}
     if isinstance(encoder, TimestampEncoder):
-        return {**described, "type": ["number", "string", "null"]}
-    kinds = {"number": ["number"], "boolean": ["boolean"], "string": ["string", "integer"]}[encoder.dtype]
+        most = encoder.latest * encoder.per_second
+        return {**described, "type": ["number", "string", "null"], "minimum": 0, "maximum": most}
+    if isinstance(encoder, BooleanEncoder):
+        return {**described, "type": ["boolean", "integer", "null"], "enum": [False, True, 0, 1, None]}
+    kinds = {"number": ["number"], "string": ["string", "integer"]}[encoder.dtype]
     return {**described, "type": [*kinds, "null"]}
 
 

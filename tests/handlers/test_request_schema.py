@@ -16,9 +16,22 @@ from tests.fuzz.mutations import VALUES, arbitrary_values, mutated
 from tests.handlers.small import examples, small_recommender
 from tests.handlers.small_ranking import small_ranker
 from tests.handlers.small_two_stage import small_two_stages
+from torchtowers.handlers.encoders import (
+    BooleanEncoder,
+    BucketEncoder,
+    Encoder,
+    NumberEncoder,
+    TimestampEncoder,
+    TokenEncoder,
+    TokenListEncoder,
+    VectorEncoder,
+    Vocabulary,
+    WeightedListEncoder,
+    WordsEncoder,
+)
 from torchtowers.handlers.errors import RequestError
 from torchtowers.handlers.limits import Limits
-from torchtowers.handlers.request_schema import openapi
+from torchtowers.handlers.request_schema import feature_schema, openapi
 
 KINDS: dict[str, Callable[..., Any]] = {
     "retrieval": small_recommender,
@@ -102,3 +115,51 @@ def test_the_document_is_openapi(tmp_path: Path, kind: str) -> None:
         "/v1/models/movies:predict",
         "/v2/models/movies/infer",
     ]
+
+
+VOCABULARY = Vocabulary(["a", "b"])
+ENCODERS: list[Encoder] = [
+    TokenEncoder(VOCABULARY),
+    TokenListEncoder(VOCABULARY, 3),
+    WeightedListEncoder(VOCABULARY, 3),
+    WordsEncoder(VOCABULARY, 3),
+    BucketEncoder([1, 2]),
+    NumberEncoder("log", 0.0, 1.0),
+    BooleanEncoder(),
+    VectorEncoder(2),
+    TimestampEncoder(0.0, 1.0),
+]
+OF_FEATURES: list[Any] = [
+    *(
+        "a",
+        "",
+        "2020-01-01",
+        "2020-01-01T10:00:00Z",
+        1,
+        -1,
+        0.5,
+        True,
+        False,
+        None,
+        [],
+        {},
+        [1, 2],
+        [0.5, 0.5],
+    ),
+    *([1], ["a", 1], [["a", 0.5]], {"a": 0.5}, {"a": "b"}, [["a"]], [None], [True], ["a", None], [0.5, "a"]),
+]
+
+
+@pytest.mark.parametrize("encoder", ENCODERS, ids=lambda encoder: encoder.kind)
+def test_a_feature_takes_what_its_schema_says(encoder: Encoder) -> None:
+    fits = Draft202012Validator(feature_schema(encoder))
+    taken = []
+    for value in OF_FEATURES:
+        _, refusal = answer_or_refusal(lambda given: encoder.encode_value(given, "x"), value)
+        if refusal is None:
+            assert fits.is_valid(value), value
+            taken.append(value)
+        elif not (isinstance(encoder, TimestampEncoder) and isinstance(value, str)):  # a text that is no time
+            assert not fits.is_valid(value), (value, refusal)
+    assert None in taken
+    assert 2 <= len(taken) < len(OF_FEATURES) - 2
