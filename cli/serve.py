@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torchtowers.cli import serve_load, serve_tune
+from torchtowers.cli import serve_describe, serve_load, serve_tune
 from torchtowers.cli.console import add_command, log, print_json, print_table
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def add(commands: Any) -> None:
         if parser in (start, status):
             parser.add_argument("--json", action="store_true", help="print the result for machines")
     serve_tune.add(verbs)
-    for parser in (start, stop, status, token, serve_load.add(verbs)):
+    for parser in (start, stop, status, token, serve_load.add(verbs), serve_describe.add(verbs)):
         parser.add_argument(
             "--state",
             type=Path,

@@ -164,7 +164,10 @@ def _as_text(value: object) -> str:
 
 
 def _text(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    try:
+        return json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # a surrogate that stands alone, which JSON can escape and UTF-8 can't hold
+        return json.dumps(value).encode()
 
 
 def encode_error(error: RequestError, dialect: str = "plain", served: Served | None = None) -> bytes:

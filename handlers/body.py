@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from torchtowers.handlers.encoders import Encoder, TokenEncoder, WordsEncoder
+from torchtowers.handlers.encoders import Encoder, HashedWordsEncoder, TokenEncoder, WordsEncoder
 from torchtowers.handlers.errors import BodyError, FieldError, LimitError, shorten
 
 __all__ = ["check_size", "dialect_of", "is_open_inference_call", "json_of", "with_texts"]
@@ -114,7 +114,7 @@ def _field(name: str, value: object, encoder: Encoder | None) -> object:
     if not isinstance(value, str | bytes | bytearray | memoryview):
         return value  # a part of a form that came as JSON
     text = _text(value, name)
-    if isinstance(encoder, TokenEncoder | WordsEncoder):
+    if isinstance(encoder, TokenEncoder | WordsEncoder | HashedWordsEncoder):
         return text
     try:
         return json.loads(text)

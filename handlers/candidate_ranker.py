@@ -21,7 +21,7 @@ from torchtowers.handlers.measures import measures
 from torchtowers.handlers.query_encoder import EncodedRow, QueryEncoder, count_unknown
 from torchtowers.handlers.ranking_request import Candidate, RankingRow, ranking_rows_of
 from torchtowers.handlers.request import Row
-from torchtowers.handlers.request_schema import Schema, answer_schema, candidates_schema, row_schema
+from torchtowers.handlers.request_schema import Schema, answer_schema, ranking_schema
 from torchtowers.handlers.signature import Signature
 from torchtowers.handlers.tower_scorer import EncodedQuery, TowerScorer
 
@@ -150,10 +150,7 @@ class CandidateRanker:
 
     def schemas(self) -> tuple[Schema, Schema]:
         """Give the JSON Schemas of a request's row and of its answer."""
-        row = row_schema(
-            self.query.fields, self.query.required, candidates_schema(self.limits, self.item.fields)
-        )
-        row["required"].append("candidates")
+        row = ranking_schema(self.query.fields, self.query.required, self.item.fields, self._key, self.limits)
         return row, answer_schema()
 
     def _encode(self, row: RankingRow) -> EncodedQuery:

@@ -8,7 +8,7 @@ from typing import Any
 __all__ = ["log_event", "log_failure"]
 
 _LOGGER = logging.getLogger("torchtowers")
-_MOST = 20_000
+_MOST_OF_ERROR, _MOST_OF_TRACE = 500, 20_000
 
 
 def log_event(event: str, *, level: int = logging.INFO, **fields: Any) -> None:
@@ -24,12 +24,12 @@ def log_failure(what: str, error: Exception, request_id: str = "") -> None:
         error: The fault.
         request_id: TorchServe's id of the request, which it also writes into its access log.
     """
-    trace = "".join(traceback.format_exception(error))[-_MOST:]
+    trace = "".join(traceback.format_exception(error))[-_MOST_OF_TRACE:]
     log_event(
         "failure",
         level=logging.ERROR,
         what=what,
-        error=f"{type(error).__name__}: {error}",
+        error=f"{type(error).__name__}: {error}"[:_MOST_OF_ERROR],
         request_id=request_id,
         trace=trace,
     )

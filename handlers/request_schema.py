@@ -7,19 +7,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torchtowers.handlers.encoders import (
+    BooleanEncoder,
     Encoder,
+    HashedWordsEncoder,
     TimestampEncoder,
     VectorEncoder,
     WeightedListEncoder,
+    WordsEncoder,
 )
 from torchtowers.handlers.limits import Limits
 
 __all__ = [
     "Schema",
     "answer_schema",
-    "candidates_schema",
     "openapi",
     "options_schema",
+    "ranking_schema",
     "row_schema",
 ]
 
@@ -49,12 +52,23 @@ def feature_schema(encoder: Encoder) -> Schema:
     if isinstance(encoder, VectorEncoder):
         width = {"minItems": encoder.width, "maxItems": encoder.width}
         return {**described, "type": ["array", "null"], "items": {"type": "number"}, **width}
+    if isinstance(encoder, WordsEncoder | HashedWordsEncoder):
+        return {**described, "type": ["string", "null"]}
     if encoder.is_list:
         return {**described, "type": ["array", "null"], "items": _ID}
     if isinstance(encoder, TimestampEncoder):
-        return {**described, "type": ["number", "string", "null"]}
-    kinds = {"number": ["number"], "boolean": ["boolean"], "string": ["string", "integer"]}[encoder.dtype]
+        most = encoder.latest * encoder.per_second
+        return {**described, "type": ["number", "string", "null"], "minimum": 0, "maximum": most}
+    if isinstance(encoder, BooleanEncoder):
+        return {**described, "type": ["boolean", "integer", "null"], "enum": [False, True, 0, 1, None]}
+    kinds = {"number": ["number"], "string": ["string", "integer"]}[encoder.dtype]
     return {**described, "type": [*kinds, "null"]}
+
+
+def _required(schema: Schema) -> Schema:
+    """Take null from what a feature may be, and the empty text, which is a missing value, too."""
+    kinds = [kind for kind in schema.get("type", ()) if kind != "null"]
+    return {**schema, "type": kinds, **({"minLength": 1} if "string" in kinds else {})}
 
 
 def row_schema(
@@ -65,18 +79,27 @@ def row_schema(
     Args:
         fields: The features that it may hold.
         required: Those that it has to.
-        options: By name.
+        options: By name; null for one is that it is not set.
     """
-    parameters = {"type": "object", "description": "the same options", "additionalProperties": False}
+    needed = list(required)
+    features = {name: feature_schema(encoder) for name, encoder in fields.items()}
+    options = {name: {**schema, "type": [schema["type"], "null"]} for name, schema in options.items()}
+    parameters = {
+        "type": ["object", "null"],
+        "description": "the same options",
+        "additionalProperties": False,
+        "properties": {**options, "binary_data_output": {"description": "is passed over"}},
+    }
     return {
         "$schema": _DRAFT,
         "type": "object",
-        "required": list(required),
+        "required": needed,
         "additionalProperties": False,
         "properties": {
-            **{name: feature_schema(encoder) for name, encoder in fields.items()},
+            **features,
+            **{name: _required(features[name]) for name in needed},
             **options,
-            "parameters": {**parameters, "properties": dict(options)},
+            "parameters": parameters,
         },
     }
 
@@ -104,7 +127,7 @@ def options_schema(limits: Limits, columns: Mapping[str, str], *, has_history: b
         options["exclude_history"] = {"type": "boolean", "default": False}
     if columns:
         names = list(columns)
-        options["fields"] = {"type": "array", "items": {"enum": names}, "uniqueItems": True}
+        options["fields"] = {"type": "array", "items": {"enum": names}}
         options["filter"] = {
             "type": "object",
             "maxProperties": limits.max_filter_columns,
@@ -122,7 +145,8 @@ def options_schema(limits: Limits, columns: Mapping[str, str], *, has_history: b
 
 
 def _condition(kind: str, limits: Limits) -> Schema:
-    value: Schema = {"number": {"type": "number"}, "text": {"type": "string"}}.get(kind, {})
+    kinds = {"number": ["number"], "text": ["string"]}.get(kind, ["string", "number", "boolean"])
+    value: Schema = {"type": kinds}
     choices = [value, {"type": "array", "items": value, "maxItems": limits.max_filter_values}]
     if kind == "number":
         bound = {"type": "object", "properties": {"min": value, "max": value}, "additionalProperties": False}
@@ -130,22 +154,40 @@ def _condition(kind: str, limits: Limits) -> Schema:
     return {"anyOf": choices, "description": "equal to, one of, or within"}
 
 
-def candidates_schema(limits: Limits, item: Mapping[str, Encoder]) -> dict[str, Schema]:
-    """Describe the options of a ranking row."""
+def ranking_schema(
+    fields: Mapping[str, Encoder],
+    required: Iterable[str],
+    item: Mapping[str, Encoder],
+    key: str,
+    limits: Limits,
+) -> Schema:
+    """Describe one row of a request to a ranking model in the plain dialect.
+
+    Args:
+        fields: The query's features.
+        required: Those that a row has to hold.
+        item: The features that a candidate may have.
+        key: The one of them that is its id.
+        limits: What is allowed.
+    """
+    id_ = {**_ID, "minLength": 1}
     features = {
         "type": "object",
+        "required": [key],
         "additionalProperties": False,
-        "properties": {name: feature_schema(encoder) for name, encoder in item.items()},
+        "properties": {**{name: feature_schema(encoder) for name, encoder in item.items()}, key: id_},
     }
-    return {
-        "candidates": {
-            "type": "array",
-            "items": {"anyOf": [_ID, features]},
-            "minItems": 1,
-            "maxItems": limits.max_candidates,
-        },
-        "k": {"type": "integer", "minimum": 1, "description": "at most the number of candidates"},
+    candidates = {
+        "type": "array",
+        "items": {"anyOf": [id_, features]},
+        "minItems": 1,
+        "maxItems": limits.max_candidates,
     }
+    k = {"type": "integer", "minimum": 1, "description": "at most the number of candidates"}
+    row = row_schema(fields, required, {"candidates": candidates, "k": k})
+    listed = {"required": ["candidates"], "properties": {"candidates": {"type": "array"}}}
+    under = {"required": ["parameters"], "properties": {"parameters": {"type": "object", **listed}}}
+    return {**row, "anyOf": [listed, under]}
 
 
 def answer_schema(columns: Sequence[str] = ()) -> Schema:

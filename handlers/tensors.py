@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torchtowers.handlers.encoders import Encoder, WeightedListEncoder
+from torchtowers.handlers.encoders import Encoder, HashedWordsEncoder, WeightedListEncoder, WordsEncoder
 from torchtowers.handlers.errors import FieldError, shorten
 
 __all__ = ["Column", "columns_of_lists", "columns_of_tensors"]
@@ -83,7 +83,9 @@ def columns_of_tensors(
             raise FieldError(f"{place}.name", name, "each name once")
         encoder = names.get(name)
         is_object = name in objects or isinstance(encoder, WeightedListEncoder)
-        is_list = name in lists or (encoder is not None and encoder.is_list and not is_object)
+        # A text is a list only for the model.
+        is_one = is_object or isinstance(encoder, WordsEncoder | HashedWordsEncoder)
+        is_list = name in lists or (encoder is not None and encoder.is_list and not is_one)
         is_text = encoder is not None and encoder.dtype == "string" and not is_object
         columns[name] = Column(name, _values(tensor, place, is_list, is_text), place)
     return list(columns.values())

@@ -174,6 +174,7 @@ class TwoStageRecommender:
         """Give the JSON Schemas of a request's row and of its answer."""
         candidates = {"type": "integer", "minimum": 1, "maximum": self.limits.max_candidates}
         options = {**self.recommender.options(), "candidates": candidates}
+        options["k"]["maximum"] = min(self.limits.max_k, self.limits.max_candidates)
         required = dict.fromkeys([*self.recommender.encoder.required, *self.scorer.query.required])
         row = row_schema(self.fields, required, options)
         return row, answer_schema([*self.recommender.columns])

@@ -6,6 +6,7 @@ try:
     from torchtowers.serving.async_client import AsyncClient
     from torchtowers.serving.client import Client
     from torchtowers.serving.conversation import Retry
+    from torchtowers.serving.description import describe
     from torchtowers.serving.management import Model, Worker
     from torchtowers.serving.rollout import Deployment, deploy, rollback
     from torchtowers.serving.rollout_status import ServedVersion, rollout_status
@@ -26,6 +27,7 @@ __all__ = [
     "Worker",
     "current_token",
     "deploy",
+    "describe",
     "rollback",
     "rollout_status",
     "start",

@@ -172,6 +172,24 @@ class Management:
             if error.code != 404:
                 raise
 
+    def describe(self, name: str, version: str | None = None) -> dict[str, Any]:
+        """Have a worker tell what its model takes and gives: signature, JSON Schemas, OpenAPI document.
+
+        Args:
+            name: The model.
+            version: The version; None for the default one.
+
+        Raises:
+            ServerNotRunningError: Nobody answers at the address.
+            AnswerError: The server refuses, or the model's handler does not describe itself.
+        """
+        path = _path(name, version) if version else f"/models/{quote(name, safe='')}"
+        (model,) = self._ask("GET", f"{path}?customized=true")
+        described = model.get("customizedMetadata")
+        if not isinstance(described, dict):
+            raise AnswerError(f"{name}: its handler does not tell what it takes", code=501, type="no_schema")
+        return described
+
     def probe(self, name: str, version: str, *, timeout: float) -> None:
         """Have one worker of a version answer a question of its own, after what it was asked before.
 

@@ -82,18 +82,31 @@ _Request = GetMessageClass(_pool.FindMessageTypeByName(f"{_PACKAGE}.ModelInferRe
 _Response = GetMessageClass(_pool.FindMessageTypeByName(f"{_PACKAGE}.ModelInferResponse"))
 
 
-def model_infer(channel: grpc.Channel, body: Mapping[str, Any], model: str, token: str | None) -> Any:
-    """Send what a REST body of Open Inference says over gRPC, and give the answer in REST's form."""
+def message_of(body: Mapping[str, Any], model: str) -> bytes:
+    """Give the message of what a REST body of Open Inference says.
+
+    Raises:
+        LookupError: Something is missing, or of no known datatype.
+        TypeError, ValueError: A value is not of its datatype.
+    """
     request: Any = _Request(model_name=model, id=body.get("id", ""))
     for tensor in body["inputs"]:
         sent = request.inputs.add(name=tensor["name"], datatype=tensor["datatype"], shape=tensor["shape"])
         data = [value.encode() if isinstance(value, str) else value for value in tensor["data"]]
         getattr(sent.contents, _CONTENTS[tensor["datatype"]][0]).extend(data)
-    call = channel.unary_unary(
-        _METHOD, request_serializer=_Request.SerializeToString, response_deserializer=_Response.FromString
-    )
+    return bytes(request.SerializeToString())
+
+
+def model_infer(channel: grpc.Channel, body: Mapping[str, Any], model: str, token: str | None) -> Any:
+    """Send what a REST body of Open Inference says over gRPC, and give the answer in REST's form."""
+    return send_message(channel, message_of(body, model), token)
+
+
+def send_message(channel: grpc.Channel, message: bytes, token: str | None) -> Any:
+    """Send a message of `message_of`, and give the answer in REST's form."""
+    call = channel.unary_unary(_METHOD, request_serializer=bytes, response_deserializer=_Response.FromString)
     metadata = (("authorization", f"Bearer {token}"),) if token else ()
-    answer = call(request, timeout=30, metadata=metadata)
+    answer = call(message, timeout=30, metadata=metadata)
     outputs = []
     for output in answer.outputs:
         data = list(getattr(output.contents, _CONTENTS[output.datatype][0]))

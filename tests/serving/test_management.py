@@ -100,3 +100,13 @@ def test_nobody_answers(api: Api) -> None:
         pytest.raises(ServerNotRunningError, match=r"no server answers at http://127\.0\.0\.1:1"),
     ):
         nobody.models()
+
+
+def test_a_model_tells_what_it_takes(api: Api, client: Management) -> None:
+    api.answers = [RACE, (200, [{"modelName": "m", "customizedMetadata": {"request": {}}}])]
+    assert client.describe("m", "1 0") == {"request": {}}
+    assert api.asked == ["GET /models/m/1%200?customized=true"] * 2
+    api.answers = [(200, [{"modelName": "m"}])]
+    with pytest.raises(AnswerError, match="m: its handler does not tell what it takes"):
+        client.describe("m")
+    assert api.asked[-1] == "GET /models/m?customized=true"

@@ -1,0 +1,1 @@
+"""Fuzzing of what reads requests: see `__main__.py`."""
