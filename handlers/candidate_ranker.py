@@ -31,6 +31,8 @@ _LOGGER = logging.getLogger(__name__)
 
 # Items whose encoded features are kept; of a larger catalogue the ones asked for last.
 _KEPT_ITEMS = 1 << 16
+# Of a longer id nothing is kept: a client chooses them, and no item's is that long.
+_KEPT_ID = 256
 
 
 class Scorer(Protocol):
@@ -163,7 +165,8 @@ class CandidateRanker:
 
     def _encode_candidate(self, candidate: Candidate) -> EncodedRow:
         if candidate.features is None:
-            return self._known(candidate.id)
+            known = self._known if len(candidate.id) <= _KEPT_ID else self._encode_id
+            return known(candidate.id)
         return self.item.encode(Row(candidate.features, k=1, place=f"{candidate.place}."))
 
     def _encode_id(self, token: str) -> EncodedRow:

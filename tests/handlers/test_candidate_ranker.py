@@ -188,3 +188,11 @@ def test_each_kind_is_loaded_by_its_own_class(artifact: Path, ranking_artifact: 
         CandidateRanker.load(artifact)
     with pytest.raises(ArtifactError, match="expected a retrieval model, got one of kind 'ranking'"):
         Recommender.load(ranking_artifact)
+
+
+def test_ids_that_no_item_has_take_no_memory(tmp_path: Path) -> None:
+    ranker = small_ranker(tmp_path)
+    known = ranker.rank({"user_id": "u1", "candidates": ["new"]})["scores"]
+    kept = ranker._known.cache_info().currsize
+    assert ranker.rank({"user_id": "u1", "candidates": ["x" * 100_000]})["scores"] == known
+    assert ranker._known.cache_info().currsize == kept
