@@ -15,6 +15,8 @@ __all__ = ["Filters"]
 # Bytes and number of the masks of the last conditions that are kept.
 _KEPT_BYTES = 1 << 25
 _KEPT = 256
+# The longest condition whose mask is kept: what clients send must not fill a worker's memory.
+_LONGEST = 1024
 
 
 class Filters:
@@ -42,7 +44,10 @@ class Filters:
         restriction = row.restriction
         if restriction is None or not restriction.is_of_items:
             return None
-        masks = [self._mask(condition) for condition in restriction.filter]
+        masks = [
+            self._mask(condition) if _length(condition) <= _LONGEST else self._mask_of(condition)
+            for condition in restriction.filter
+        ]
         if restriction.include is not None:
             included = np.zeros(self._items, np.bool_)
             included[self._rows_of(restriction.include)] = True
@@ -92,3 +97,8 @@ class Filters:
         mask = self._columns[condition.column].mask(condition)
         mask.setflags(write=False)
         return mask
+
+
+def _length(condition: Condition) -> int:
+    """Give about how many bytes a condition's values take."""
+    return sum(len(value) if isinstance(value, bytes) else 8 for value in condition.values or ())

@@ -211,3 +211,13 @@ def test_a_narrow_filter_is_found_far_down_the_ranking(recommenders: list[Recomm
         assert len(seen) == len(set(seen)) == 4
         with pytest.raises(RequestError):
             recommender.recommend({**body, "diversity": {"plot": 1}})
+
+
+def test_masks_of_long_conditions_are_not_kept(small: Recommender) -> None:
+    for number in range(20):
+        body = {"user_id": "u1", "filter": {"title": [f"{number}" + "x" * 2000, "A"]}}
+        small.recommend(body)
+    assert small.filters._mask.cache_info().currsize == 0
+    small.recommend({"user_id": "u1", "filter": {"title": "A"}})
+    small.recommend({"user_id": "u1", "filter": {"title": "A"}})
+    assert small.filters._mask.cache_info()[:2] == (1, 1)
