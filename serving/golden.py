@@ -9,12 +9,11 @@ from typing import Any
 
 from torchtowers.handlers.agreement import agree
 from torchtowers.handlers.errors import shorten
-from torchtowers.handlers.samples import FILE_NAME, Sample, parse_samples
-from torchtowers.serving.archives import read_member
+from torchtowers.handlers.samples import Sample
 from torchtowers.serving.client import Client
 from torchtowers.serving.errors import AnswerError, ServingError
 
-__all__ = ["Comparison", "compare", "read_golden", "recorded_in"]
+__all__ = ["Comparison", "compare", "read_golden"]
 
 # Another runtime, or another number of threads, sums in another order.
 _TOLERANCE = 1e-3
@@ -74,18 +73,6 @@ def read_golden(path: Path) -> list[Sample]:
     if not requests:
         raise ServingError(f"{path}: no request in it: write one JSON object a line")
     return requests
-
-
-def recorded_in(archive: Path) -> Sequence[Sample]:
-    """Read the requests that an archive was recorded with, if it was.
-
-    Raises:
-        ArtifactError: They can't be read.
-    """
-    try:
-        return parse_samples(read_member(archive, FILE_NAME))
-    except KeyError:
-        return ()
 
 
 def compare(client: Client, name: str, new: str, old: str | None, requests: Sequence[Sample]) -> Comparison:

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
-from torchtowers.serving.errors import ServingError
 from torchtowers.serving.load import PERCENTILES, LoadResult
+from torchtowers.serving.pages import write_page
 
 __all__ = ["write_load_report"]
 
@@ -53,12 +52,9 @@ def write_load_report(result: LoadResult, path: str | Path) -> None:
     Raises:
         ServingError: The file can't be written.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("torchtowers.serving", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    text = environment.get_template("load_report.html.jinja").render(
+    write_page(
+        path,
+        "load_report.html.jinja",
         result=result,
         percentiles=[(f"p{percent:g}", result.percentile(percent)) for percent in (*PERCENTILES, 100)],
         throughput=_throughput(result),
@@ -67,10 +63,6 @@ def write_load_report(result: LoadResult, path: str | Path) -> None:
         width=_WIDTH,
         height=_HEIGHT,
     )
-    try:
-        Path(path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ServingError(f"{path}: the picture can't be written: {error.strerror or error}") from None
 
 
 def _part_of(result: LoadResult) -> tuple[NDArray[np.int64], int]:

@@ -4,16 +4,17 @@ import json
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from torchtowers.handlers.errors import TowersError, shorten
-from torchtowers.handlers.samples import FILE_NAME, parse_samples
+from torchtowers.handlers.samples import FILE_NAME, Sample, parse_samples
 from torchtowers.serving.archives import Archive, choose_archives, read_member
 from torchtowers.serving.errors import ServerNotRunningError, ServingError
 from torchtowers.serving.state import StateFolder
 
-__all__ = ["find_archive", "read_requests", "recorded_requests", "requests_of_served"]
+__all__ = ["find_archive", "read_requests", "recorded_requests", "recorded_samples", "requests_of_served"]
 
 
 def read_requests(path: Path) -> list[Any]:
@@ -36,22 +37,34 @@ def read_requests(path: Path) -> list[Any]:
     return requests
 
 
+def recorded_samples(archive: Path) -> Sequence[Sample]:
+    """Give the requests that an archive's workers check themselves by, with their answers; none without any.
+
+    Raises:
+        ArtifactError: What it holds is malformed.
+    """
+    try:
+        return parse_samples(read_member(archive, FILE_NAME))
+    except (KeyError, FileNotFoundError):
+        return ()
+
+
 def recorded_requests(archive: Path) -> list[Any]:
-    """Give the requests that an archive's workers check themselves by.
+    """Give these requests alone.
 
     Raises:
         ServingError: It holds none, or can't be read.
         ArtifactError: What it holds is malformed.
     """
     try:
-        content = read_member(archive, FILE_NAME)
-    except (KeyError, FileNotFoundError):
-        raise ServingError(
-            f"{archive} holds no recorded requests ({FILE_NAME}): give some with --input, or export it again"
-        ) from None
+        samples = recorded_samples(archive)
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError) as error:
         raise ServingError(f"{archive}: {FILE_NAME} can't be read: {shorten(str(error))}") from None
-    return [sample.request for sample in parse_samples(content)]
+    if not samples:
+        raise ServingError(
+            f"{archive} holds no recorded requests ({FILE_NAME}): give some with --input, or export it again"
+        )
+    return [sample.request for sample in samples]
 
 
 def find_archive(model_store: Path, name: str, version: str | None = None) -> Archive:

@@ -11,7 +11,7 @@ from torchtowers.serving.client import Client
 from torchtowers.serving.deployments import Deployed, Deployments
 from torchtowers.serving.draining import drain
 from torchtowers.serving.errors import AnswerError, ServerNotRunningError, ServingError
-from torchtowers.serving.golden import Comparison, compare, read_golden, recorded_in
+from torchtowers.serving.golden import Comparison, compare, read_golden
 from torchtowers.serving.guard import guarded
 from torchtowers.serving.journal import Journal, end_journal, write_journal
 from torchtowers.serving.loading import wait_until_loaded
@@ -19,6 +19,7 @@ from torchtowers.serving.logs import LogReader
 from torchtowers.serving.management import Management, Model
 from torchtowers.serving.placing import clear_drafts, place, plan, require_sound
 from torchtowers.serving.process import deferred_interrupt, find
+from torchtowers.serving.recorded import recorded_samples
 from torchtowers.serving.recovery import recover, take_back
 from torchtowers.serving.server import management_of
 from torchtowers.serving.state import Record, StateFolder
@@ -250,7 +251,7 @@ class _Rollout:
 
     def _compare(self) -> Comparison | None:
         journal, settings = self.journal, self.settings
-        golden = settings.golden or recorded_in(Path(journal.store) / journal.file)
+        golden = settings.golden or recorded_samples(Path(journal.store) / journal.file)
         if not golden:
             self._say("has no recorded requests and was asked none")
             return None

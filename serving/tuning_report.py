@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
-
-from torchtowers.serving.errors import ServingError
+from torchtowers.serving.pages import write_page
 from torchtowers.serving.tuning_choice import Point
 from torchtowers.serving.tuning_result import Tuning
 
@@ -37,15 +35,12 @@ def write_tuning_report(tuning: Tuning, path: str | Path) -> None:
     Raises:
         ServingError: The file can't be written.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("torchtowers.serving", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-    )
     sound = [point for point in tuning.ranked if point.failure is None]
     slowest = max([tuning.most_latency, *(point.single for point in sound)]) * 1.05 or 1.0
     highest = max((point.requests_per_second for point in sound), default=0.0) * 1.05 or 1.0
-    text = environment.get_template("tuning_report.html.jinja").render(
+    write_page(
+        path,
+        "tuning_report.html.jinja",
         tuning=tuning,
         dots=[_dot(tuning, point, slowest, highest) for point in sound],
         limit=tuning.most_latency / slowest * _WIDTH,
@@ -54,10 +49,6 @@ def write_tuning_report(tuning: Tuning, path: str | Path) -> None:
         width=_WIDTH,
         height=_HEIGHT,
     )
-    try:
-        Path(path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ServingError(f"{path}: the picture can't be written: {error.strerror or error}") from None
 
 
 def _dot(tuning: Tuning, point: Point, slowest: float, highest: float) -> Dot:

@@ -55,13 +55,15 @@ def test_any_change_of_a_good_request_is_answered(target: Target) -> None:
     ]
     statuses: dict[int, int] = {}
     for _ in range(COUNT):
-        content = dumped(mutated(chooser, chooser.choice(bodies), values))
+        body = chooser.choice(bodies)
+        # Most changes make a request a bad one, so that some stay as they are.
+        content = dumped(body if chooser.random() < 0.3 else mutated(chooser, body, values))
         if chooser.random() < 0.2:
             content = mutated_bytes(chooser, content)
         status = target.check(bytes([chooser.randrange(len(KINDS) * len(WAYS))]) + content)
         statuses[status] = statuses.get(status, 0) + 1
     # Changes that are all refused, or all taken, would look at half of the code.
-    assert min(statuses.get(status, 0) for status in (200, 400)) > COUNT // 50
+    assert min(statuses.get(status, 0) for status in (200, 400)) > COUNT // 20
 
 
 class _Breaks:

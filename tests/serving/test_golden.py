@@ -9,7 +9,8 @@ from torchtowers.export.archive import build_archive
 from torchtowers.handlers.samples import Sample, read_samples
 from torchtowers.serving import Client
 from torchtowers.serving.errors import AnswerError, ServingError, answer_error
-from torchtowers.serving.golden import Comparison, compare, read_golden, recorded_in
+from torchtowers.serving.golden import Comparison, compare, read_golden
+from torchtowers.serving.recorded import recorded_samples
 
 BODY = {"user_id": "1"}
 OLD = {"items": ["a", "b", "c", "d"], "scores": [4.0, 3.0, 2.0, 1.0]}
@@ -114,5 +115,5 @@ def test_requests_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["default", "tgz"])
 def test_an_archive_has_its_own(artifact: Path, tmp_path: Path, form: str) -> None:
     built = build_archive(artifact, name="m", export_path=tmp_path, archive_format=form)
-    assert recorded_in(built) == read_samples(artifact / "samples.json")
-    assert recorded_in(write_archive(tmp_path, "other")) == ()
+    assert recorded_samples(built) == read_samples(artifact / "samples.json")
+    assert recorded_samples(write_archive(tmp_path, "other")) == ()
