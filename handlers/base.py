@@ -93,8 +93,8 @@ class BaseHandler:
         """
         begin = perf_counter()
         properties = context.system_properties
-        verify_signer(Path(properties["model_dir"]))
         folder = Path(properties["model_dir"])
+        verify_signer(folder)
         config = getattr(context, "model_yaml_config", None)
         settings = Settings.from_config(config)
         threads = settings.threads or threads_of_worker(config)

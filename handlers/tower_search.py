@@ -95,29 +95,29 @@ class TowerSearch:
             block = rows[begin : begin + step]
             queries = self._embed(block)
             excluded = [self.excluded(row) for row in block]
-            if all(row.row.restriction is None for row in block):
-                with measures.stage("index"):
+            with measures.stage("index"):
+                if all(row.row.restriction is None for row in block):
                     found = self.index.search(queries, [row.row.k for row in block], excluded)
-                yield from found
-            else:
-                yield from self._narrowed([row.row for row in block], queries, excluded, filters)
+                else:
+                    found = list(self._narrowed([row.row for row in block], queries, excluded, filters))
+            yield from found
 
     def _embed(self, rows: Sequence[EncodedRow]) -> NDArray[np.float32]:
         """Give the rows' embeddings; rows with long lists are apart from those with short ones."""
         groups = groups_by_length([self.encoder.longest(row) for row in rows])
-        embedded: NDArray[np.float32] | None = None
-        for group in groups:
-            with measures.stage("encode"):
-                inputs = self.encoder.stack([rows[place] for place in group])
-            with measures.stage("tower"):
-                part = self.tower(inputs)
-            if len(groups) == 1:
-                return part
-            if embedded is None:
-                embedded = np.empty((len(rows), part.shape[1]), np.float32)
+        parts = [self._embed_together([rows[place] for place in group]) for group in groups]
+        if len(groups) == 1:
+            return parts[0]
+        embedded = np.empty((len(rows), parts[0].shape[1]), np.float32)
+        for group, part in zip(groups, parts, strict=True):
             embedded[group] = part
-        assert embedded is not None
         return embedded
+
+    def _embed_together(self, rows: Sequence[EncodedRow]) -> NDArray[np.float32]:
+        with measures.stage("encode"):
+            inputs = self.encoder.stack(rows)
+        with measures.stage("tower"):
+            return self.tower(inputs)
 
     def _narrowed(
         self,

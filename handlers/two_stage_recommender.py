@@ -69,6 +69,7 @@ class TwoStageRecommender:
         self.scorer = scorer
         self.items = items
         self.limits = limits
+        self._fields = {**scorer.query.fields, **recommender.fields}
 
     @classmethod
     def load(
@@ -105,7 +106,7 @@ class TwoStageRecommender:
     @property
     def fields(self) -> Mapping[str, Encoder]:
         """The features that a request may hold: those of both models."""
-        return {**self.scorer.query.fields, **self.recommender.fields}
+        return self._fields
 
     def recommend(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Answer one request body, as a served model would.
