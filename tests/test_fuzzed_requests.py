@@ -38,4 +38,4 @@ def test_fuzzed_requests_cost_no_worker_and_no_good_request(server: Server, coun
     # As many as were sent: a client that ended before its time is none.
     assert sum(seen.statuses.values()) >= count // CLIENTS * CLIENTS
     for way in ("json", "bytes", "form", "multipart", "grpc", "infer"):
-        assert min(seen.statuses[f"{way} {code}"] for code in (200, 400)) > count // 1000, seen.statuses
+        assert min(seen.statuses[f"{way} {code}"] for code in (200, 400)) > count // 400, seen.statuses
