@@ -9,11 +9,13 @@ __all__ = ["LogReader", "last_error"]
 
 _PAUSE = 0.1
 _LAST_LINES = 2.0
+_NEXT_ATTEMPT = 30.0
 
 _LINE = re.compile(r"^\S+ \[\w+ *\] (?P<thread>.+?) (?P<logger>[\w.]+) - (?P<message>.*)$")
 _WORKER = re.compile(r"^(?P<worker>W-(?P<id>\d+)-(?P<model>.+?))(-stdout|-stderr)?$")
 # One or the other is logged whatever ended a worker, by the worker's own thread.
 _DIED = re.compile(r"Load model failed: |Retry worker: ")
+_STARTED_ANEW = "Retry worker: "
 _TRACEBACK = "Traceback (most recent call last):"
 _CHATTER = re.compile(
     r"\[METRICS\]|\[PID\]|s_name_part0=|Backend worker process died|Connection accepted|Listening on port|"
@@ -65,6 +67,15 @@ class LogReader:
                 if worker and (of is None or worker["id"] in of):
                     return match["thread"]
         return None
+
+    def attempts(self, worker: str) -> int:
+        """Give how many processes of that worker the server has given up, to start another."""
+        matches = (_LINE.match(line) for line in self._lines(self.server))
+        return sum(
+            match["thread"] == worker and match["message"].startswith(_STARTED_ANEW)
+            for match in matches
+            if match
+        )
 
     def runs(self, worker: str, name: str, version: str) -> bool:
         """Tell whether that worker's thread is one of this model's."""
@@ -119,12 +130,20 @@ class LogReader:
 
 
 def last_error(worker: str, reader: LogReader) -> str:
-    """Give what a worker that died said last; waits a moment for it, as it is logged after its end."""
-    deadline = time.monotonic() + _LAST_LINES
+    """Give what a worker that died said last.
+
+    Waits a moment for it, as it is logged after its end. TorchServe stops reading what a worker prints when
+    it finds it dead, and on a busy machine loses the last of it; so where nothing was said, the end of the
+    process that it starts next is waited for, too.
+    """
+    deadline = time.monotonic() + _NEXT_ATTEMPT
+    again = False
     while time.monotonic() < deadline:
         error = reader.last_error(worker)
         if error:
             return error
+        if not again and reader.attempts(worker) > 1:
+            again, deadline = True, time.monotonic() + _LAST_LINES
         time.sleep(_PAUSE)
     words = reader.last_words(worker)
     return (

@@ -1,8 +1,9 @@
+import threading
 from pathlib import Path
 
 import pytest
 
-from torchtowers.serving.logs import LogReader
+from torchtowers.serving.logs import LogReader, last_error
 
 WORKER = "W-9000-movies_1.0"
 
@@ -55,6 +56,33 @@ def test_an_import_that_failed_in_a_handler_is_not_masked(reader: LogReader) -> 
         "ModuleNotFoundError: No module named 'ts.torch_handler.movies_handler'",
     )
     assert reader.last_error(WORKER) == "ModuleNotFoundError: No module named 'yaml'"
+
+
+def test_words_that_the_server_lost_come_from_the_next_process(reader: LogReader) -> None:
+    _log(
+        reader.server, WORKER, "Retry worker: 9000 in 1 seconds.", logger="org.pytorch.serve.wlm.WorkerThread"
+    )
+
+    def fail_again() -> None:
+        _log(reader.model, f"{WORKER}-stdout", "Traceback (most recent call last):", "KeyError: 'a'")
+
+    # Later than the last lines of the first process could come.
+    later = threading.Timer(3.0, fail_again)
+    later.start()
+    assert last_error(WORKER, reader) == "KeyError: 'a'"
+    later.join()
+
+
+def test_a_worker_that_is_killed_twice_has_said_nothing(reader: LogReader) -> None:
+    for _ in range(2):
+        _log(
+            reader.server,
+            WORKER,
+            "Retry worker: 9000 in 1 seconds.",
+            logger="org.pytorch.serve.wlm.WorkerThread",
+        )
+    assert reader.attempts(WORKER) == 2
+    assert last_error(WORKER, reader) == "without a word (killed, or out of memory?)"
 
 
 def test_a_worker_that_ended_without_traceback(reader: LogReader) -> None:
