@@ -79,8 +79,9 @@ def encode_ranked(ids: Iterable[bytes], scores: NDArray[np.float32]) -> bytes:
 
 
 def _begin(items: bytes, scores: NDArray[np.float32]) -> bytes:
-    numbers = b", ".join([b"%.9g" % score for score in scores.tolist()])
-    return b'{"items": [%b], "scores": [%b]' % (items, numbers)
+    values = scores.tolist()
+    numbers = b"%.9g, " * len(values) % (*values,)
+    return b'{"items": [%b], "scores": [%b]' % (items, numbers[:-2])
 
 
 def _list(table: JsonColumn, rows: Sequence[int]) -> bytes:

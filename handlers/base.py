@@ -31,7 +31,7 @@ from torchtowers.handlers.samples import check_samples, read_samples, warm_up
 from torchtowers.handlers.seal import verify_signer
 from torchtowers.handlers.settings import Settings
 from torchtowers.handlers.threads import limit_blas, threads_of_worker
-from torchtowers.handlers.worker_reads import read_batches_at_once
+from torchtowers.handlers.worker_hooks import LastTime, take_over_batches
 
 __all__ = ["BaseHandler"]
 
@@ -108,15 +108,17 @@ class BaseHandler:
             warm_up(self._rehearse, recorded, properties.get("batch_size") or 1)
         self.model.limits = settings.limits
         measures.take()  # of requests that nobody sent
-        read_batches_at_once()
+        took_over = take_over_batches()
         # What is loaded stays: without this every full collection looks through it all, torch's objects too,
         # which took a sixth of the time of answering.
         gc.collect()
         gc.freeze()
         served = _served(context, None)
         self._name = (served.name, served.version)
-        if getattr(context, "metrics", None) is not None:
-            Reporter(context.metrics, self._name).start()
+        metrics = getattr(context, "metrics", None)
+        if metrics is not None:
+            others = [LastTime(metrics).send] if took_over else []
+            Reporter(metrics, self._name, others=others).start()
         log_event(
             "loaded",
             model=served.name,

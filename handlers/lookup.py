@@ -31,17 +31,22 @@ class LookupColumn:
     def __init__(self, values: NDArray[Any], offsets: NDArray[np.int64] | None) -> None:
         self.values = values
         self.offsets = offsets
+        # Of single elements, these are ten times as fast as the arrays.
+        self._single = values.data if offsets is None and values.ndim == 1 else None
+        self._begins = None if offsets is None else offsets.data
 
     def __len__(self) -> int:
         return len(self.values) if self.offsets is None else len(self.offsets) - 1
 
-    def get(self, row: int) -> Part:
-        """Give the encoded value of a known key by its row."""
-        if self.offsets is None:
-            value: Part = self.values[row].tolist()
+    def get(self, row: int) -> Part | NDArray[Any]:
+        """Give the encoded value of a known key by its row; a list as a view of the values."""
+        if self._single is not None:
+            value: Part = self._single[row]
             return value
-        listed: list[int] = self.values[self.offsets[row] : self.offsets[row + 1]].tolist()
-        return listed
+        if self._begins is not None:
+            return self.values[self._begins[row] : self._begins[row + 1]]
+        numbers: Part = self.values[row].tolist()
+        return numbers
 
     def take(self, rows: NDArray[np.int64], missing: Part) -> NDArray[Any]:
         """Give the encoded values of many keys.
@@ -136,8 +141,8 @@ class FeatureLookup:
     def __init__(self, columns: tuple[LookupColumn, ...]) -> None:
         self.columns = columns
 
-    def get(self, row: int) -> Encoded:
-        """Give the encoded value of a known key by its row, as `encode_value` would."""
+    def get(self, row: int) -> Any:
+        """Give the encoded value of a known key by its row, as `encode_value` would, but arrays for lists."""
         if len(self.columns) == 1:
             return self.columns[0].get(row)
         return tuple(column.get(row) for column in self.columns)

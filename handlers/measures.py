@@ -7,8 +7,9 @@ request. What came within a second is added up and sent as one number.
 import logging
 import threading
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ContextDecorator
+from itertools import accumulate
 from time import perf_counter
 from typing import Any
 
@@ -47,6 +48,8 @@ class Measures:
 
     def __init__(self) -> None:
         self._counts: dict[Key, float] = {}
+        # By name, the bounds and how many values were up to each of them and above the one before.
+        self._observed: dict[str, tuple[tuple[float, ...], list[int]]] = {}
         self._lock = threading.Lock()
 
     def add(self, name: str, value: float, *labels: str) -> None:
@@ -56,25 +59,53 @@ class Measures:
             self._counts[key] = self._counts.get(key, 0) + value
 
     def observe(self, name: str, value: float, bounds: tuple[float, ...]) -> None:
-        """Add a value to a histogram: one to every bucket from its own upwards, as Prometheus has them."""
-        for bound in bounds[bisect_left(bounds, value) :]:
-            self.add(f"{name}_bucket", 1, f"{bound:g}")
-        self.add(f"{name}_bucket", 1, _INFINITE)
+        """Add a value to a histogram."""
+        place = bisect_left(bounds, value)
+        with self._lock:
+            if name not in self._observed:
+                self._observed[name] = (bounds, [0] * (len(bounds) + 1))
+            self._observed[name][1][place] += 1
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def stage(self, name: str) -> "Stage":
         """Time a part of the answering of a batch: decode, encode, tower, index, rank or answer."""
-        begin = perf_counter()
-        try:
-            yield
-        finally:
-            self.add(STAGES, perf_counter() - begin, name)
+        return Stage(self, name)
 
     def take(self) -> dict[Key, float]:
-        """Give what was added since the last time, and begin anew."""
+        """Give what was added since the last time, and begin anew.
+
+        A histogram's buckets are as Prometheus has them: a value counts in all from its own upwards.
+        """
         with self._lock:
             counts, self._counts = self._counts, {}
+            observed, self._observed = self._observed, {}
+        for name, (bounds, own) in observed.items():
+            texts = [*(f"{bound:g}" for bound in bounds), _INFINITE]
+            for text, count in zip(texts, accumulate(own), strict=True):
+                if count:
+                    counts[f"{name}_bucket", (text,)] = count
         return counts
+
+
+class Stage(ContextDecorator):
+    """Adds the seconds that were spent within it, also where that failed.
+
+    Args:
+        to: Where they are added.
+        name: The stage.
+    """
+
+    __slots__ = ("_begin", "_name", "_to")
+
+    def __init__(self, to: Measures, name: str) -> None:
+        self._to = to
+        self._name = name
+        self._begin = 0.0
+
+    def __enter__(self) -> None:
+        self._begin = perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._to.add(STAGES, perf_counter() - self._begin, self._name)
 
 
 measures = Measures()
@@ -89,15 +120,22 @@ class Reporter:
         model: The model's name and version.
         source: What is sent.
         interval: Seconds between two times.
+        others: Called each time, too: what else is sent now and then.
     """
 
     def __init__(
-        self, metrics: Any, model: tuple[str, str], source: Measures = measures, interval: float = 1.0
+        self,
+        metrics: Any,
+        model: tuple[str, str],
+        source: Measures = measures,
+        interval: float = 1.0,
+        others: Sequence[Callable[[], None]] = (),
     ) -> None:
         self._metrics = metrics
         self._model = model
         self._source = source
         self._interval = interval
+        self._others = others
         self._counters: dict[str, Any] = {}
         self._over = threading.Event()
 
@@ -113,6 +151,8 @@ class Reporter:
         """Send what was added since the last time."""
         for (name, labels), value in self._source.take().items():
             self._counter(name).add_or_update(value, [*self._model, *labels])
+        for send in self._others:
+            send()
 
     def _run(self) -> None:
         while not self._over.wait(self._interval):

@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
 from numpy.typing import NDArray
 
-from torchtowers.handlers.encoders import Encoded, Encoder, TokenEncoder, TokenListEncoder
+from torchtowers.handlers.encoders import Encoder, TokenEncoder, TokenListEncoder
 from torchtowers.handlers.errors import FieldError, SignatureError, shorten
 from torchtowers.handlers.lookup import FeatureLookup
 from torchtowers.handlers.measures import measures
@@ -18,21 +19,24 @@ from torchtowers.handlers.vocabulary import FIRST_TOKEN, Vocabulary
 __all__ = ["EncodedRow", "QueryEncoder", "count_unknown"]
 
 
+History: TypeAlias = Sequence[int] | NDArray[np.int64]
+
+
 @dataclass(slots=True)
 class EncodedRow:
     """A row whose features are encoded.
 
     Args:
         row: As it came.
-        inputs: By feature, what its encoder gives.
+        inputs: By feature, what its encoder gives; a list that was looked up is an array.
         history: Vocabulary indices of the items that the user already knows; all of them, also where
             the tower takes only the last ones.
         is_known: Whether the model has seen its id.
     """
 
     row: Row
-    inputs: Mapping[str, Encoded]
-    history: Sequence[int]
+    inputs: Mapping[str, Any]
+    history: History
     is_known: bool = True
 
 
@@ -97,15 +101,15 @@ class QueryEncoder:
                 raise FieldError.missing(place + name, self.encoders[name].expected)
         token = self.ids.encode_value(given.get(self.spec.key), place + self.spec.key)
         key = token - FIRST_TOKEN
-        inputs: dict[str, Encoded] = {}
-        history: Sequence[Any] = ()
+        inputs: dict[str, Any] = {}
+        history: History = ()
         for name, encoder in self.encoders.items():
             known = None
             if key >= 0 and name not in given and name in self.lookup:
                 known = self.lookup[name].get(key)
             if name == self.history_name and isinstance(encoder, TokenListEncoder):
-                history = known if isinstance(known, list) else encoder.indices(given.get(name), place + name)
-                inputs[name] = list(history[-encoder.max_length :])
+                history = encoder.indices(given.get(name), place + name) if known is None else known
+                inputs[name] = history[-encoder.max_length :]
             elif name == self._key_feature:
                 inputs[name] = token
             else:

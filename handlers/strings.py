@@ -15,6 +15,8 @@ from torchtowers.handlers.errors import ArtifactError, shorten
 
 __all__ = ["StringTable", "StringTableWriter", "check_offsets"]
 
+_FEW_BYTES = 1 << 20
+
 
 class StringTable:
     """Strings by row, as one block of UTF-8 and the offsets where each begins.
@@ -27,8 +29,8 @@ class StringTable:
     def __init__(self, block: NDArray[np.uint8], offsets: NDArray[np.int64]) -> None:
         self._block = block
         self._offsets = offsets
-        # Of single elements, these are several times as fast as the arrays.
-        self._bytes = block.data
+        # Of single elements, these are several times as fast as the arrays; a copy of few bytes most of all.
+        self._bytes = block.tobytes() if block.nbytes <= _FEW_BYTES else block.data
         self._begins = offsets.data
 
     @classmethod
@@ -48,7 +50,8 @@ class StringTable:
 
     def raw(self, row: int) -> bytes:
         """Give one string as UTF-8."""
-        return self._bytes[self._begins[row] : self._begins[row + 1]].tobytes()
+        string = self._bytes[self._begins[row] : self._begins[row + 1]]
+        return string if isinstance(string, bytes) else string.tobytes()
 
     def __getitem__(self, row: int) -> str:
         return self.raw(row).decode()

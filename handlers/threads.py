@@ -13,7 +13,10 @@ _MAPS = Path("/proc/self/maps")
 
 
 def threads_of_worker(config: object) -> int:
-    """Divide the cores that this process may use among the workers of its model, at least one each.
+    """Divide all but one of the cores that this process may use among its model's workers, at least one each.
+
+    The one is the server's: threads wait for their next part by spinning, and with as many of them as there are
+    cores the server waits for them; on two cores it answered 5 % fewer requests.
 
     Args:
         config: The parsed model-config.yaml, which tells how many workers there can be; or None.
@@ -21,7 +24,7 @@ def threads_of_worker(config: object) -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     given = [config.get(name) for name in ("minWorkers", "maxWorkers")] if isinstance(config, Mapping) else []
     workers = max([1, *(count for count in given if isinstance(count, int))])
-    return max(1, cores // workers)
+    return max(1, (cores - 1) // workers)
 
 
 def limit_blas(threads: int) -> bool:

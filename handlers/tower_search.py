@@ -142,7 +142,7 @@ class TowerSearch:
     def excluded(self, row: EncodedRow) -> NDArray[np.int64]:
         """Give the index's rows that a query must not get."""
         excluded = self.index.rows_of(row.row.exclude)
-        if row.row.exclude_history and row.history:
+        if row.row.exclude_history and len(row.history):
             known = self.history_rows[np.asarray(row.history)]
             excluded = np.concatenate([excluded, known[known >= 0]])
         return excluded

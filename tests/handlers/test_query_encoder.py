@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.handlers.small import ITEMS, query_spec, write_query_files
@@ -53,8 +54,8 @@ def test_encodes(
     encoder: QueryEncoder, features: dict[str, object], inputs: dict[str, object], history: list[int]
 ) -> None:
     encoded = encode(encoder, **features)
-    assert encoded.inputs == inputs
-    assert encoded.history == history
+    assert {name: np.asarray(value).tolist() for name, value in encoded.inputs.items()} == inputs
+    assert list(encoded.history) == history
 
 
 def test_without_lookup_nothing_is_filled_in(folder: Path) -> None:

@@ -30,15 +30,15 @@ for name in ("scipy_openblas_get_num_threads64_", "openblas_get_num_threads64_",
 @pytest.mark.parametrize(
     ("config", "threads"),
     [
-        (None, 8),
-        ({}, 8),
-        ({"minWorkers": 2}, 4),
+        (None, 7),
+        ({}, 7),
+        ({"minWorkers": 2}, 3),
         ({"minWorkers": 1, "maxWorkers": 3}, 2),
         ({"minWorkers": 20}, 1),
-        ({"minWorkers": "two"}, 8),
+        ({"minWorkers": "two"}, 7),
     ],
 )
-def test_cores_are_divided_among_workers(config: Any, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_cores_but_one_are_divided_among_workers(config: Any, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     assert threads_of_worker(config) == threads
 
