@@ -38,7 +38,7 @@ for name in ("scipy_openblas_get_num_threads64_", "openblas_get_num_threads64_",
         ({"minWorkers": "two"}, 7),
     ],
 )
-def test_all_cores_but_one_are_divided_among_workers(config: Any, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_cores_but_one_are_divided(config: Any, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     assert threads_of_worker(config) == threads
 
