@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from torchtowers.handlers import Recommender
+from torchtowers.handlers.execution import Execution
 from torchtowers.handlers.tower_search import TowerSearch
 
 
@@ -19,7 +20,7 @@ def test_answers_are_those_of_the_cpu(artifact: Path, runtime: str) -> None:
         if "CUDAExecutionProvider" not in ort.get_available_providers():
             pytest.skip("onnxruntime has no CUDA provider; install onnxruntime-gpu")
     on_cpu = Recommender.load(artifact, runtime=runtime)
-    on_gpu = Recommender.load(artifact, runtime=runtime, gpu_id=0)
+    on_gpu = Recommender.load(artifact, runtime=runtime, execution=Execution(gpu_id=0))
     search = on_gpu.search
     assert isinstance(search, TowerSearch)
     assert search.index.device_rows is not None

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from torchtowers.handlers.errors import ArtifactError, RuntimeUnavailableError
+from torchtowers.handlers.execution import Execution
 from torchtowers.handlers.runtime import load_tower
 
 RUNTIMES = {"onnx": "query.onnx", "torchscript": "query.pt"}
@@ -41,7 +42,7 @@ def test_takes_a_number_of_threads(artifact: Path, runtime: str) -> None:
 
     before = torch.get_num_threads()
     try:
-        tower = load_tower(runtime, artifact / RUNTIMES[runtime], threads=1)
+        tower = load_tower(runtime, artifact / RUNTIMES[runtime], Execution(threads=1))
         assert torch.get_num_threads() == (1 if runtime == "torchscript" else before)
         assert np.isfinite(tower(INPUTS)).all()
     finally:
@@ -89,7 +90,7 @@ def test_says_where_a_device_can_not_be_used(
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(RuntimeUnavailableError, match=r"given GPU 1, but .* set deviceType: cpu"):
-        load_tower(runtime, artifact / RUNTIMES[runtime], gpu_id=1)
+        load_tower(runtime, artifact / RUNTIMES[runtime], Execution(gpu_id=1))
 
 
 class FakeSession:
@@ -129,7 +130,7 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> type[FakeSession]:
 
 
 def test_an_onnx_tower_runs_on_the_gpu_that_it_is_given(artifact: Path, fake_cuda: type[FakeSession]) -> None:
-    tower = load_tower("onnx", artifact / RUNTIMES["onnx"], gpu_id=3)
+    tower = load_tower("onnx", artifact / RUNTIMES["onnx"], Execution(gpu_id=3))
     assert fake_cuda.made.given == [("CUDAExecutionProvider", {"device_id": 3})]
     ids = np.array([1, 2])
     assert tower({"user_id": ids}).shape == (2, 3)
@@ -142,4 +143,4 @@ def test_an_onnx_tower_never_falls_back_to_the_cpu_in_silence(
 ) -> None:
     monkeypatch.setattr(fake_cuda, "has_cuda", False)
     with pytest.raises(RuntimeUnavailableError, match="could not use CUDA and took CPUExecutionProvider"):
-        load_tower("onnx", artifact / RUNTIMES["onnx"], gpu_id=3)
+        load_tower("onnx", artifact / RUNTIMES["onnx"], Execution(gpu_id=3))
