@@ -251,8 +251,8 @@ def _providers(ort: Any, execution: Execution) -> list[Any]:
 def _computing(torch: Any, execution: Execution) -> Callable[[], AbstractContextManager[None]]:
     """Give the context that a module computes in.
 
-    Half precision is torch's autocast and not a cast of the module: ids stay integers, times and counts keep
-    their digits, norms are float32, and so are the weights until they are multiplied.
+    Half precision is torch's autocast and not a cast of the module: ids stay integers, numbers and times keep
+    their digits, and weights are float32 until they are multiplied.
 
     Source: https://docs.pytorch.org/docs/stable/amp.html#autocast-op-reference
 

@@ -138,3 +138,8 @@ def test_refuses_an_unknown_runtime_and_a_gpu(tmp_path: Path) -> None:
         load_fused("pt2", tmp_path / "fused.pt2")
     with pytest.raises(RuntimeUnavailableError, match="given GPU 1, but a fused file runs on the CPU"):
         load_fused("onnx", tmp_path / "fused.onnx", Execution(gpu_id=1))
+    for runtime in ("onnx", "torchscript"):
+        with pytest.raises(
+            ArtifactError, match="precision is float16, but a fused file computes in the types"
+        ):
+            load_fused(runtime, tmp_path / "fused", Execution(precision="float16"))
