@@ -37,7 +37,10 @@ class TorchRows:
             rows = slice(first, first + _ROWS_AT_ONCE)
             self._rows[rows] = torch.from_numpy(vectors.take(rows)).to(device)
             if not bool(self._rows[rows].isfinite().all()):
-                raise ArtifactError(f"the index holds a value beyond {precision}: choose precision: bfloat16")
+                raise ArtifactError(
+                    f"the index holds a value beyond torchtowers.precision, {precision}: choose bfloat16, or "
+                    "leave precision out"
+                )
 
     def scores(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
         """Give the products of queries `[batch, dim]` with all rows, float32 `[batch, count]`."""

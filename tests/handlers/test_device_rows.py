@@ -116,7 +116,7 @@ def test_rows_beyond_float16_are_refused(on_cpu: list[Any]) -> None:
     large = ROWS.copy()
     large[299, 3] = -70_000
     with pytest.raises(
-        ArtifactError, match="the index holds a value beyond float16: choose precision: bfloat16"
+        ArtifactError, match=r"a value beyond torchtowers\.precision, float16: choose bfloat16"
     ):
         TorchRows(FakeTorch(), Vectors(large), "cuda:0", "float16")
     assert np.isfinite(TorchRows(FakeTorch(), Vectors(large), "cuda:0", "bfloat16").scores(QUERIES)).all()
