@@ -30,6 +30,7 @@ from torchtowers.data.dataset import prepare
 from torchtowers.data.tables import Tables
 from torchtowers.export import ServingConfig, build_archive, combine_artifacts, export_artifact, export_index
 from torchtowers.handlers import TwoStageRecommender
+from torchtowers.handlers.execution import Execution
 from torchtowers.models.config import parse_config
 from torchtowers.models.experiment import Trained, build_model
 from torchtowers.models.run import Run
@@ -128,7 +129,9 @@ def measure(name: str, rounds: int) -> Figures:
             served = _times(lambda body: client.predict("both", body), bodies)
     finally:
         stop(place / "state")
-    alone = TwoStageRecommender.load(place / "both", runtime="onnx", threads=work.threads)
+    alone = TwoStageRecommender.load(
+        place / "both", runtime="onnx", execution=Execution(threads=work.threads)
+    )
     handled = _times(lambda body: alone.recommend({**body, "candidates": work.candidates}), bodies)
     return {
         "work": name,

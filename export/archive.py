@@ -19,8 +19,10 @@ from torchtowers.export.signing import read_private_key, remove_signature, sign_
 from torchtowers.export.vendored import CONFIG, is_vendored
 from torchtowers.handlers.combined_signature import AnySignature, read_signature
 from torchtowers.handlers.errors import ArtifactError
+from torchtowers.handlers.execution import ON_CPU, Execution
 from torchtowers.handlers.kinds import handler_of
 from torchtowers.handlers.seal import MANIFEST, MANIFEST_SIGNATURE
+from torchtowers.handlers.settings import Settings
 from torchtowers.handlers.signature import FILE_NAME
 
 __all__ = ["BILL", "build_archive"]
@@ -71,7 +73,8 @@ def build_archive(
         The archive.
 
     Raises:
-        ArtifactError: The artifact is incomplete or altered, or has no file for the runtime.
+        ArtifactError: The artifact is incomplete or altered, or has no file for the runtime, or none for the
+            precision that `config` asks for.
         ExportError: The name or `config` can't be used, the file can't run on a GPU that `config` asks for,
             an archive with other content is in the way, or the archive can't be written; nothing half-written
             is left.
@@ -88,12 +91,14 @@ def build_archive(
     artifact = Path(artifact)
     complete = read_signature(artifact)
     signature = complete.for_serving(runtime, fused=fused)
-    settings, device = _settings(config or ServingConfig())
+    settings, device, precision = _settings(config or ServingConfig())
     if device == "gpu" and (fused or runtime == "pt2"):
         raise ExportError(
             f"device: {signature.served_file} runs on the CPU: build for it, or with --runtime onnx or "
             "torchscript and not --fused"
         )
+    if fused or runtime != "torchscript":
+        Execution(precision=precision).refuse_half(signature.served_file)
     members = _members(artifact, complete, signature, runtime, settings)
     manifest = _manifest(name, version, signature, members, moment)
     members[MANIFEST] = Member.of(manifest)
@@ -108,12 +113,12 @@ def build_archive(
     return target
 
 
-def _settings(config: ServingConfig | Path) -> tuple[bytes, str]:
-    """Give the text of model-config.yaml, and the device that it asks for."""
+def _settings(config: ServingConfig | Path) -> tuple[bytes, str, str]:
+    """Give the text of model-config.yaml, and the device and the precision that it asks for."""
     if isinstance(config, ServingConfig):
-        return config.to_yaml().encode(), config.device
+        return config.to_yaml().encode(), config.device, ON_CPU.precision
     text, content = read_config(config)
-    return text, str(content.get("deviceType", "cpu"))
+    return text, str(content.get("deviceType", "cpu")), Settings.from_config(content).precision
 
 
 def _members(

@@ -20,9 +20,9 @@ from torchtowers.export.opened import OpenArchive, open_archive
 from torchtowers.export.verify import content_findings, manifest_of
 from torchtowers.handlers.combined_signature import AnySignature, any_signature
 from torchtowers.handlers.errors import ArtifactError, shorten
-from torchtowers.handlers.limits import Limits
 from torchtowers.handlers.onnx_file import external_locations, unlisted_locations
 from torchtowers.handlers.seal import MANIFEST
+from torchtowers.handlers.settings import Settings
 from torchtowers.handlers.signature import FILE_NAME
 
 __all__ = ["lint_archive"]
@@ -127,7 +127,7 @@ def _config(name: str, text: bytes) -> Iterator[Finding]:
     settings = content.get("torchtowers") if isinstance(content, dict) else None
     if isinstance(settings, dict):
         try:
-            limits = Limits.from_config(settings)
+            limits = Settings.from_config(content).limits
         except ArtifactError as error:
             yield Finding("mistyped-config-key", name, str(error))
             return

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from http.client import responses
 from itertools import islice
 from pathlib import Path
@@ -23,6 +24,7 @@ from torchtowers.handlers.errors import (
     RequestError,
     RuntimeUnavailableError,
 )
+from torchtowers.handlers.execution import Execution
 from torchtowers.handlers.limits import Limits
 from torchtowers.handlers.log_lines import log_event, log_failure
 from torchtowers.handlers.measures import BATCH_SIZES, SECONDS, STAGES, Reporter, measures
@@ -48,9 +50,7 @@ class ServedModel(Protocol):
         """The archive's signature."""
 
     @classmethod
-    def load(
-        cls, folder: Path, *, gpu_id: int | None, threads: int | None, limits: Limits | None
-    ) -> "ServedModel":
+    def load(cls, folder: Path, *, execution: Execution, limits: Limits | None) -> "ServedModel":
         """Load and verify an unpacked archive."""
 
     @property
@@ -99,12 +99,13 @@ class BaseHandler:
         settings = Settings.from_config(config)
         threads = settings.threads or threads_of_worker(config)
         limit_blas(threads)
-        self.model = self._load(folder, properties.get("gpu_id"), threads, settings.allow_cpu)
+        execution = Execution(properties.get("gpu_id"), threads, settings.precision)
+        self.model = self._load(folder, execution, settings.allow_cpu)
         samples = self.model.signature.samples
         if settings.warm_up and samples is not None:
             # Before the limits are set, since the answers were recorded without any.
             recorded = read_samples(folder / samples)
-            check_samples(self._rehearse, recorded, settings.sample_tolerance)
+            check_samples(self._rehearse, recorded, settings.tolerance(self.model.signature.kind))
             warm_up(self._rehearse, recorded, properties.get("batch_size") or 1)
         self.model.limits = settings.limits
         measures.take()  # of requests that nobody sent
@@ -124,20 +125,21 @@ class BaseHandler:
             model=served.name,
             version=served.version,
             kind=self.model.signature.kind,
-            gpu=properties.get("gpu_id"),
+            gpu=execution.gpu_id,
             threads=threads,
+            precision=execution.precision,
             pid=os.getpid(),
             seconds=round(perf_counter() - begin, 3),
         )
 
-    def _load(self, folder: Path, gpu_id: int | None, threads: int, allow_cpu: bool) -> ServedModel:
+    def _load(self, folder: Path, execution: Execution, allow_cpu: bool) -> ServedModel:
         try:
-            return self.model_class.load(folder, gpu_id=gpu_id, threads=threads, limits=None)
+            return self.model_class.load(folder, execution=execution, limits=None)
         except RuntimeUnavailableError as error:
-            if gpu_id is None or not allow_cpu:
+            if execution.gpu_id is None or not allow_cpu:
                 raise
             _LOGGER.warning("the model runs on the CPU, as torchtowers.allow_cpu allows: %s", error)
-        return self.model_class.load(folder, gpu_id=None, threads=threads, limits=None)
+        return self.model_class.load(folder, execution=replace(execution, gpu_id=None), limits=None)
 
     def handle(self, data: Sequence[Mapping[str, object]], context: Any) -> list[bytes]:
         """Answer a batch of requests, each with the JSON of its answer or of its error.

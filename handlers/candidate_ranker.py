@@ -14,6 +14,7 @@ from torchtowers.handlers.answer import encode_answer, encode_ranked
 from torchtowers.handlers.dialect import Request
 from torchtowers.handlers.encoders import Encoder
 from torchtowers.handlers.errors import InternalError, RequestError, SignatureError
+from torchtowers.handlers.execution import ON_CPU, Execution
 from torchtowers.handlers.fused_scorer import FusedScorer
 from torchtowers.handlers.limits import Limits
 from torchtowers.handlers.loading import find_served
@@ -82,8 +83,7 @@ class CandidateRanker:
         folder: str | Path,
         *,
         runtime: str | None = None,
-        gpu_id: int | None = None,
-        threads: int | None = None,
+        execution: Execution = ON_CPU,
         limits: Limits | None = None,
         signature: Signature | None = None,
     ) -> "CandidateRanker":
@@ -97,7 +97,7 @@ class CandidateRanker:
         signature = signature or Signature.read(folder)
         served = find_served(folder, signature, kind="ranking", runtime=runtime)
         load = FusedScorer.load if served.signature.is_fused else TowerScorer.load
-        scorer = load(folder, served, gpu_id=gpu_id, threads=threads)
+        scorer = load(folder, served, execution)
         return cls(signature, scorer, limits or Limits())
 
     @property

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from torchtowers.handlers.errors import ArtifactError
 from torchtowers.handlers.vectors import Vectors
 
 __all__ = ["OnnxRows", "TorchRows"]
@@ -18,23 +19,38 @@ class TorchRows:
 
     Args:
         torch: The library.
-        vectors: The rows; there, they are float32.
+        vectors: The rows.
         device: Such as `cuda:1`.
+        precision: What they are there, and queries with them: `float32`, `bfloat16` or `float16`. The
+            products' sums are float32, so that rounding makes no ties of them.
+
+    Raises:
+        ArtifactError: A value is beyond the precision.
     """
 
-    def __init__(self, torch: Any, vectors: Vectors, device: str) -> None:
+    def __init__(self, torch: Any, vectors: Vectors, device: str, precision: str = "float32") -> None:
         self._torch = torch
         self._device = device
-        self._rows = torch.empty((len(vectors), vectors.dimension), dtype=torch.float32, device=device)
+        self._dtype = getattr(torch, precision)
+        self._rows = torch.empty((len(vectors), vectors.dimension), dtype=self._dtype, device=device)
         for first in range(0, len(vectors), _ROWS_AT_ONCE):
             rows = slice(first, first + _ROWS_AT_ONCE)
             self._rows[rows] = torch.from_numpy(vectors.take(rows)).to(device)
+            if not bool(self._rows[rows].isfinite().all()):
+                raise ArtifactError(
+                    f"the index holds a value beyond torchtowers.precision, {precision}: choose bfloat16, or "
+                    "leave precision out"
+                )
 
     def scores(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
         """Give the products of queries `[batch, dim]` with all rows, float32 `[batch, count]`."""
         torch = self._torch
         with torch.inference_mode():
-            scores = torch.from_numpy(queries.copy()).to(self._device) @ self._rows.T
+            sent = torch.from_numpy(queries.copy()).to(self._device)
+            if self._dtype == torch.float32:
+                scores = sent @ self._rows.T
+            else:
+                scores = torch.mm(sent.to(self._dtype), self._rows.T, out_dtype=torch.float32)
             # Pinned, so that the device writes it at the bus's speed; torch keeps such memory for next time.
             kept = torch.empty(scores.shape, dtype=scores.dtype, pin_memory=True)
             found: NDArray[np.float32] = kept.copy_(scores).numpy()

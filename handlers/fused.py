@@ -18,6 +18,7 @@ from torchtowers.handlers.encoders import (
     seconds_of,
 )
 from torchtowers.handlers.errors import ArtifactError, RuntimeUnavailableError
+from torchtowers.handlers.execution import ON_CPU, Execution
 from torchtowers.handlers.list_encoders import pairs_of
 from torchtowers.handlers.query_encoder import QueryEncoder
 from torchtowers.handlers.request import Row
@@ -152,7 +153,7 @@ class FusedOnnx:
 
     Args:
         path: The `.onnx` file.
-        threads: Threads of one operation.
+        execution: How many threads compute.
 
     Raises:
         RuntimeUnavailableError: onnxruntime can't be imported.
@@ -161,8 +162,8 @@ class FusedOnnx:
 
     name = "onnx"
 
-    def __init__(self, path: Path, *, threads: int | None = None) -> None:
-        self._session = load_onnx(path, threads=threads)
+    def __init__(self, path: Path, execution: Execution = ON_CPU) -> None:
+        self._session = load_onnx(path, execution)
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def __call__(self, inputs: Inputs) -> list[Best]:
@@ -177,7 +178,7 @@ class FusedTorchScript:
 
     Args:
         path: The `.pt` file.
-        threads: Threads of one operation.
+        execution: How many threads compute.
 
     Raises:
         RuntimeUnavailableError: torch can't be imported.
@@ -186,8 +187,8 @@ class FusedTorchScript:
 
     name = "torchscript"
 
-    def __init__(self, path: Path, *, threads: int | None = None) -> None:
-        self._torch, self._module = load_torchscript(path, threads=threads)
+    def __init__(self, path: Path, execution: Execution = ON_CPU) -> None:
+        self._torch, self._module = load_torchscript(path, execution)
 
     def __call__(self, inputs: Inputs) -> list[Best]:
         """Answer a batch; of a ranking model each row's candidates with their scores, in their order."""
@@ -220,16 +221,13 @@ def _rows(items: Any, scores: NDArray[np.float32]) -> list[Best]:
 _FUSED = {fused.name: fused for fused in (FusedOnnx, FusedTorchScript)}
 
 
-def load_fused(
-    runtime: str, path: Path, *, gpu_id: int | None = None, threads: int | None = None
-) -> FusedOnnx | FusedTorchScript:
+def load_fused(runtime: str, path: Path, execution: Execution = ON_CPU) -> FusedOnnx | FusedTorchScript:
     """Load a fused file for `torchscript` or `onnx`.
 
     Args:
         runtime: What it runs in.
         path: The file.
-        gpu_id: Has to be None: strings are looked up on the CPU.
-        threads: Threads of one operation.
+        execution: Where it computes: on the CPU, where strings are looked up, and in float32.
 
     Raises:
         ArtifactError: The runtime is unknown, or the file can't be loaded.
@@ -237,9 +235,10 @@ def load_fused(
     """
     if runtime not in _FUSED:
         raise ArtifactError(f"no fused file runs in {runtime!r}; this version knows {', '.join(_FUSED)}")
-    if gpu_id is not None:
+    execution.refuse_half("a fused file")
+    if execution.gpu_id is not None:
         raise RuntimeUnavailableError(
-            f"the worker was given GPU {gpu_id}, but a fused file runs on the CPU: set deviceType: cpu, or "
-            "build the archive without --fused"
+            f"the worker was given GPU {execution.gpu_id}, but a fused file runs on the CPU: "
+            "set deviceType: cpu, or build the archive without --fused"
         )
-    return _FUSED[runtime](path, threads=threads)
+    return _FUSED[runtime](path, execution)

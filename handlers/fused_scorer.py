@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchtowers.handlers.errors import ArtifactError, shorten
+from torchtowers.handlers.execution import ON_CPU, Execution
 from torchtowers.handlers.fused import Fused, blocks_of, fused_inputs, load_fused, longest_list, string_lists
 from torchtowers.handlers.loading import Served
 from torchtowers.handlers.query_encoder import QueryEncoder
@@ -44,9 +45,7 @@ class FusedScorer:
         self._try_fused()
 
     @classmethod
-    def load(
-        cls, folder: Path, served: Served, *, gpu_id: int | None = None, threads: int | None = None
-    ) -> "FusedScorer":
+    def load(cls, folder: Path, served: Served, execution: Execution = ON_CPU) -> "FusedScorer":
         """Load the fused file and what checks requests; the arguments are those of `TowerSearch.load`.
 
         Raises:
@@ -55,7 +54,7 @@ class FusedScorer:
         """
         signature = served.signature
         path = folder / signature.served_file
-        fused = load_fused(served.runtime, path, gpu_id=gpu_id, threads=threads)
+        fused = load_fused(served.runtime, path, execution)
         query = QueryEncoder(signature.query, None, signature.history)
         return cls(query, QueryEncoder(served.candidate, None, None), fused)
 

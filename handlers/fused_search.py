@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchtowers.handlers.errors import ArtifactError, shorten
+from torchtowers.handlers.execution import ON_CPU, Execution
 from torchtowers.handlers.filters import Filters
 from torchtowers.handlers.fused import Fused, blocks_of, fused_inputs, load_fused, longest_list, string_lists
 from torchtowers.handlers.index import rows_of
@@ -45,9 +46,7 @@ class FusedSearch:
         self._try_fused()
 
     @classmethod
-    def load(
-        cls, folder: Path, served: Served, *, gpu_id: int | None = None, threads: int | None = None
-    ) -> "FusedSearch":
+    def load(cls, folder: Path, served: Served, execution: Execution = ON_CPU) -> "FusedSearch":
         """Load the fused file and what checks requests; the arguments are those of `TowerSearch.load`.
 
         Raises:
@@ -56,7 +55,7 @@ class FusedSearch:
         """
         signature = served.signature
         path = folder / signature.served_file
-        fused = load_fused(served.runtime, path, gpu_id=gpu_id, threads=threads)
+        fused = load_fused(served.runtime, path, execution)
         table = TokenTable.load(folder, served.index.ids)
         return cls(QueryEncoder(signature.query, None, signature.history), fused, table)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torchtowers.handlers.answer import encode_answer, encode_row
 from torchtowers.handlers.dialect import Request
 from torchtowers.handlers.encoders import Encoder
+from torchtowers.handlers.execution import ON_CPU, Execution
 from torchtowers.handlers.filters import Filters
 from torchtowers.handlers.fused_search import FusedSearch
 from torchtowers.handlers.item_column import ItemColumn
@@ -76,8 +77,7 @@ class Recommender:
         folder: str | Path,
         *,
         runtime: str | None = None,
-        gpu_id: int | None = None,
-        threads: int | None = None,
+        execution: Execution = ON_CPU,
         limits: Limits | None = None,
         signature: Signature | None = None,
     ) -> "Recommender":
@@ -86,8 +86,7 @@ class Recommender:
         Args:
             folder: An artifact's folder, or an unpacked archive.
             runtime: `torchscript`, `onnx` or `pt2`; by default what an archive was built for, else `onnx`.
-            gpu_id: The CUDA device for the model; None for the CPU.
-            threads: Threads of one operation of the model on the CPU.
+            execution: Where and in what precision the model computes.
             limits: What a request may ask for.
             signature: The artifact's, where it is read already; by default it is read from the folder.
 
@@ -98,7 +97,7 @@ class Recommender:
         folder = Path(folder)
         signature = signature or Signature.read(folder)
         served = find_served(folder, signature, kind="retrieval", runtime=runtime)
-        return cls.of_served(folder, signature, served, gpu_id=gpu_id, threads=threads, limits=limits)
+        return cls.of_served(folder, signature, served, execution=execution, limits=limits)
 
     @classmethod
     def of_served(
@@ -107,8 +106,7 @@ class Recommender:
         signature: Signature,
         served: Served,
         *,
-        gpu_id: int | None = None,
-        threads: int | None = None,
+        execution: Execution = ON_CPU,
         limits: Limits | None = None,
     ) -> "Recommender":
         """Load what answers of an artifact that is verified; the other arguments are those of `load`.
@@ -118,7 +116,7 @@ class Recommender:
             RuntimeUnavailableError: The runtime's library is not installed.
         """
         load = FusedSearch.load if served.signature.is_fused else TowerSearch.load
-        search = load(folder, served, gpu_id=gpu_id, threads=threads)
+        search = load(folder, served, execution)
         items = len(search.ids)
         columns = {name: ItemColumn.load(folder, spec, items) for name, spec in signature.columns.items()}
         return cls(signature, search, columns, limits or Limits())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torchtowers.handlers.agreement import agree
+from torchtowers.handlers.agreement import Tolerance, agree
 from torchtowers.handlers.errors import ArtifactError, shorten
 
 __all__ = [
@@ -87,13 +87,13 @@ def warm_up(answer: Answer, samples: Sequence[Sample], batch_size: int) -> None:
         size = min(size * 2, batch_size)
 
 
-def check_samples(answer: Answer, samples: Sequence[Sample], tolerance: float) -> None:
+def check_samples(answer: Answer, samples: Sequence[Sample], tolerance: Tolerance) -> None:
     """Compare the answers with the recorded ones.
 
     Args:
         answer: Answers a batch.
         samples: What is asked.
-        tolerance: Of scores: absolute up to 1 and relative above.
+        tolerance: How far they may differ.
 
     Raises:
         ArtifactError: One differs.
@@ -108,7 +108,7 @@ def check_samples(answer: Answer, samples: Sequence[Sample], tolerance: float) -
             raise ArtifactError(
                 f"the recorded request {shorten(json.dumps(sample.request))} is not answered as at export: "
                 f"expected {_cut(sample.answer)}, got {_cut(got)}; the libraries here compute otherwise, or "
-                f"less precisely than torchtowers.sample_tolerance in model-config.yaml, {tolerance:g}"
+                f"less precisely than torchtowers.sample_tolerance in model-config.yaml, {tolerance.scores:g}"
             )
 
 

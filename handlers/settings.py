@@ -1,11 +1,12 @@
 """The handler's own settings: `torchtowers:` in an archive's model-config.yaml."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from torchtowers.handlers.agreement import TOLERANCE
+from torchtowers.handlers.agreement import Tolerance, tolerance_of
 from torchtowers.handlers.errors import ArtifactError, shorten
+from torchtowers.handlers.execution import PRECISIONS
 from torchtowers.handlers.limits import Limits
 
 __all__ = ["Settings"]
@@ -22,15 +23,27 @@ class Settings:
         threads: Of one operation on the CPU; None takes the worker's part of the cores.
         warm_up: Whether the recorded requests are answered before the worker is ready.
         sample_tolerance: By how much a score of theirs may differ from the recorded one: absolute up to 1,
-            and relative above.
+            and relative above; None for what the precision needs.
+        precision: Of the model's products of matrices, and of the index's on a GPU.
         allow_cpu: Whether a worker that is given a GPU which it can't use goes on with the CPU, and warns.
     """
 
     limits: Limits = field(default_factory=Limits)
     threads: int | None = None
     warm_up: bool = True
-    sample_tolerance: float = TOLERANCE
+    sample_tolerance: float | None = None
+    precision: str = "float32"
     allow_cpu: bool = False
+
+    def tolerance(self, kind: str) -> Tolerance:
+        """Give how far answers may differ from the recorded ones.
+
+        Args:
+            kind: The model's.
+        """
+        tolerance = tolerance_of(self.precision, kind)
+        given = self.sample_tolerance
+        return tolerance if given is None else replace(tolerance, scores=given)
 
     @classmethod
     def from_config(cls, config: object) -> "Settings":
@@ -75,6 +88,12 @@ def _tolerance(name: str, value: Any) -> float:
     return float(value)
 
 
+def _precision(name: str, value: Any) -> str:
+    if value not in PRECISIONS:
+        raise _wrong(name, f"one of {', '.join(PRECISIONS)}", value)
+    return str(value)
+
+
 def _wrong(name: str, expected: str, value: object) -> ArtifactError:
     return ArtifactError(f"{_SECTION}.{name}: expected {expected}, got {shorten(value)}")
 
@@ -83,5 +102,6 @@ _CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
     "threads": _threads,
     "warm_up": _boolean,
     "sample_tolerance": _tolerance,
+    "precision": _precision,
     "allow_cpu": _boolean,
 }

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchtowers.handlers.errors import ArtifactError, shorten
+from torchtowers.handlers.execution import ON_CPU, Execution
 from torchtowers.handlers.loading import Served
 from torchtowers.handlers.query_encoder import EncodedRow, QueryEncoder
 from torchtowers.handlers.request import Row
@@ -57,9 +58,7 @@ class TowerScorer:
         self._try_model()
 
     @classmethod
-    def load(
-        cls, folder: Path, served: Served, *, gpu_id: int | None = None, threads: int | None = None
-    ) -> "TowerScorer":
+    def load(cls, folder: Path, served: Served, execution: Execution = ON_CPU) -> "TowerScorer":
         """Load the model and its encoders; the arguments are those of `TowerSearch.load`.
 
         Raises:
@@ -67,7 +66,7 @@ class TowerScorer:
             RuntimeUnavailableError: The runtime's library is not installed.
         """
         signature = served.signature
-        model = load_tower(served.runtime, folder / signature.served_file, gpu_id=gpu_id, threads=threads)
+        model = load_tower(served.runtime, folder / signature.served_file, execution)
         query = QueryEncoder(signature.query, folder, signature.history)
         return cls(query, QueryEncoder(served.candidate, folder, None), model)
 

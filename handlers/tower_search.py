@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from torchtowers.handlers.errors import ArtifactError, shorten
+from torchtowers.handlers.execution import ON_CPU, Execution
 from torchtowers.handlers.filters import Filters
 from torchtowers.handlers.index import ExactIndex
 from torchtowers.handlers.lengths import groups_by_length
@@ -50,26 +51,23 @@ class TowerSearch:
         self._try_tower()
 
     @classmethod
-    def load(
-        cls, folder: Path, served: Served, *, gpu_id: int | None = None, threads: int | None = None
-    ) -> "TowerSearch":
+    def load(cls, folder: Path, served: Served, execution: Execution = ON_CPU) -> "TowerSearch":
         """Load the tower, its encoders and the index.
 
         Args:
             folder: An artifact's folder, or an unpacked archive.
             served: What of it answers.
-            gpu_id: The CUDA device for the tower and the index; None for the CPU.
-            threads: Threads of one operation of the tower on the CPU.
+            execution: Where and in what precision both compute.
 
         Raises:
             ArtifactError: A file is malformed.
             RuntimeUnavailableError: The runtime's library is not installed.
         """
         signature = served.signature
-        tower = load_tower(served.runtime, folder / signature.served_file, gpu_id=gpu_id, threads=threads)
+        tower = load_tower(served.runtime, folder / signature.served_file, execution)
         index = ExactIndex.load(folder, served.index)
-        if gpu_id is not None:
-            index.device_rows = rows_on_device(served.runtime, index.scored, gpu_id)
+        if execution.gpu_id is not None:
+            index.device_rows = rows_on_device(served.runtime, index.scored, execution)
         return cls(QueryEncoder(signature.query, folder, signature.history), tower, index)
 
     @property

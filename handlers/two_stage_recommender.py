@@ -15,6 +15,7 @@ from torchtowers.handlers.combined_signature import CombinedSignature
 from torchtowers.handlers.dialect import Request
 from torchtowers.handlers.encoders import Encoder
 from torchtowers.handlers.errors import FieldError, InternalError, LimitError, RequestError
+from torchtowers.handlers.execution import ON_CPU, Execution
 from torchtowers.handlers.item_inputs import ItemInputs
 from torchtowers.handlers.limits import Limits
 from torchtowers.handlers.loading import Served, find_served
@@ -77,8 +78,7 @@ class TwoStageRecommender:
         folder: str | Path,
         *,
         runtime: str | None = None,
-        gpu_id: int | None = None,
-        threads: int | None = None,
+        execution: Execution = ON_CPU,
         limits: Limits | None = None,
         signature: CombinedSignature | None = None,
     ) -> "TwoStageRecommender":
@@ -96,10 +96,10 @@ class TwoStageRecommender:
         # The search's are verified, with the sha256 of all.
         signature.verify_files(folder, signature.files)
         recommender = Recommender.of_served(
-            folder, signature.retrieval, found, gpu_id=gpu_id, threads=threads, limits=limits
+            folder, signature.retrieval, found, execution=execution, limits=limits
         )
         ranked = Served(signature.ranking.for_serving(found.runtime), found.runtime)
-        scorer = TowerScorer.load(folder, ranked, gpu_id=gpu_id, threads=threads)
+        scorer = TowerScorer.load(folder, ranked, execution)
         items = ItemInputs.load(folder, signature, scorer.item, items=len(recommender.search.ids))
         return cls(signature, recommender, scorer, items, limits)
 

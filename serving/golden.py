@@ -3,11 +3,11 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from torchtowers.handlers.agreement import agree
+from torchtowers.handlers.agreement import Tolerance, agree
 from torchtowers.handlers.errors import shorten
 from torchtowers.handlers.samples import Sample
 from torchtowers.serving.client import Client
@@ -16,7 +16,7 @@ from torchtowers.serving.errors import AnswerError, ServingError
 __all__ = ["Comparison", "compare", "read_golden"]
 
 # Another runtime, or another number of threads, sums in another order.
-_TOLERANCE = 1e-3
+_LEAST_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -75,13 +75,30 @@ def read_golden(path: Path) -> list[Sample]:
     return requests
 
 
-def compare(client: Client, name: str, new: str, old: str | None, requests: Sequence[Sample]) -> Comparison:
+def compare(
+    client: Client,
+    name: str,
+    new: str,
+    old: str | None,
+    requests: Sequence[Sample],
+    tolerance: Tolerance | None = None,
+) -> Comparison:
     """Ask the new version, and the old one where there is one.
+
+    Args:
+        client: Of the server.
+        name: The model.
+        new: The version that has to answer.
+        old: The one to compare it with, if there is one.
+        requests: What is asked, with the right answers where they are known.
+        tolerance: How far answers may differ from those; of scores never less than 1e-3.
 
     Raises:
         ServingError: The new version fails where the old one doesn't, gives another answer than the
             recorded one, or a score that is no number.
     """
+    tolerance = tolerance or Tolerance()
+    tolerance = replace(tolerance, scores=max(tolerance.scores, _LEAST_TOLERANCE))
     shares: list[float] = []
     differences: list[float] = []
     for number, request in enumerate(requests, 1):
@@ -94,7 +111,7 @@ def compare(client: Client, name: str, new: str, old: str | None, requests: Sequ
             raise ServingError(f"{what} fails: {answer}")
         _require_finite(what, answer)
         if request.answer is not None:
-            _require_same(what, answer, request.answer)
+            _require_same(what, answer, request.answer, tolerance)
         if before is None or isinstance(before, AnswerError):
             continue
         for ours, theirs in zip(_rows(answer), _rows(before), strict=False):
@@ -162,6 +179,6 @@ def _require_finite(what: str, answer: Any) -> None:
         _require_finite(what, part)
 
 
-def _require_same(what: str, answer: Any, expected: Any) -> None:
-    if not agree(answer, expected, _TOLERANCE):
+def _require_same(what: str, answer: Any, expected: Any, tolerance: Tolerance) -> None:
+    if not agree(answer, expected, tolerance):
         raise ServingError(f"{what}: expected {shorten(expected)}, got {shorten(answer)}")

@@ -12,12 +12,14 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
+from torchtowers.handlers.agreement import Tolerance
 from torchtowers.handlers.errors import shorten
 from torchtowers.serving.client import Client
 from torchtowers.serving.errors import AnswerError, ServerNotRunningError, ServingError
 from torchtowers.serving.load_grpc import GrpcLoad
 from torchtowers.serving.load_http import HttpLoad
 from torchtowers.serving.load_record import Recorder, encoded
+from torchtowers.serving.model_config import served_tolerance
 from torchtowers.serving.server import current_token
 from torchtowers.serving.state import StateFolder
 
@@ -99,6 +101,7 @@ def measure_load(
     requests: Sequence[Any],
     *,
     expected: Sequence[Any] | None = None,
+    tolerance: Tolerance | None = None,
     clients: int = 64,
     seconds: float = 30.0,
     warm_up: float = 2.0,
@@ -115,6 +118,7 @@ def measure_load(
         name: The model.
         requests: Bodies, which are asked by turns.
         expected: For each its right answer; by default what the server answers to it alone beforehand.
+        tolerance: How far an answer may differ from it; by default what the archive's precision needs.
         clients: How many ask at once, each over a connection of its own (over gRPC they share one).
         seconds: How long it is measured.
         warm_up: Seconds of load before that.
@@ -146,7 +150,9 @@ def measure_load(
     if record is None:
         raise ServerNotRunningError("the server was stopped")
     token = current_token("inference", state) if record.token_authorization else None
-    recorder = Recorder(encoded(requests), right)
+    if tolerance is None:
+        tolerance = served_tolerance(Path(record.model_store), name, version)
+    recorder = Recorder(encoded(requests), right, tolerance)
 
     def load() -> HttpLoad | GrpcLoad:
         if grpc:

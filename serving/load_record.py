@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from time import perf_counter
 from typing import Any
 
-from torchtowers.handlers.agreement import agree
+from torchtowers.handlers.agreement import Tolerance, agree
 from torchtowers.serving.conversation import parse_answer
 from torchtowers.serving.errors import AnswerError, ServingError
 
@@ -23,9 +23,15 @@ class Recorder:
     Args:
         requests: Bodies, each asked in its turn.
         expected: For each the parsed answer that is right; None where any answer is.
+        tolerance: How far an answer may differ from it.
     """
 
-    def __init__(self, requests: Sequence[bytes], expected: Sequence[Any | None]) -> None:
+    def __init__(
+        self,
+        requests: Sequence[bytes],
+        expected: Sequence[Any | None],
+        tolerance: Tolerance | None = None,
+    ) -> None:
         self.requests = requests
         self.milliseconds = array("f")
         self.finished = array("d")
@@ -37,6 +43,7 @@ class Recorder:
         self.begin = perf_counter()
         self.end = float("inf")
         self._expected = expected
+        self._tolerance = tolerance
         self._right: list[set[bytes]] = [set() for _ in requests]
         self._turn = 0
 
@@ -97,7 +104,7 @@ class Recorder:
         expected = self._expected[place]
         if expected is not None:
             self.checked += 1
-            if not agree(expected, answer):
+            if not agree(expected, answer, self._tolerance):
                 self.wrong += 1
                 if self.first_wrong is None:
                     self.first_wrong = (

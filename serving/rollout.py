@@ -17,6 +17,7 @@ from torchtowers.serving.journal import Journal, end_journal, write_journal
 from torchtowers.serving.loading import wait_until_loaded
 from torchtowers.serving.logs import LogReader
 from torchtowers.serving.management import Management, Model
+from torchtowers.serving.model_config import answer_tolerance
 from torchtowers.serving.placing import clear_drafts, place, plan, require_sound
 from torchtowers.serving.process import deferred_interrupt, find
 from torchtowers.serving.recorded import recorded_samples
@@ -251,12 +252,14 @@ class _Rollout:
 
     def _compare(self) -> Comparison | None:
         journal, settings = self.journal, self.settings
-        golden = settings.golden or recorded_samples(Path(journal.store) / journal.file)
+        archive = Path(journal.store) / journal.file
+        golden = settings.golden or recorded_samples(archive)
         if not golden:
             self._say("has no recorded requests and was asked none")
             return None
         with Client.from_state(self.folder.path) as client:
-            comparison = compare(client, journal.name, journal.new, journal.old, golden)
+            tolerance = answer_tolerance(archive)
+            comparison = compare(client, journal.name, journal.new, journal.old, golden, tolerance)
         self._say(str(comparison))
         comparison.require(settings.min_overlap, settings.max_difference)
         return comparison

@@ -16,7 +16,7 @@ from torchtowers.serving.archives import Archive
 from torchtowers.serving.client import Client
 from torchtowers.serving.errors import ServerStartError, ServingError
 from torchtowers.serving.load import measure_load, right_answers
-from torchtowers.serving.model_config import cores, present_setting, read_model_config
+from torchtowers.serving.model_config import answer_tolerance, cores, present_setting, read_model_config
 from torchtowers.serving.private_server import private_server
 from torchtowers.serving.server import Server
 from torchtowers.serving.trust import require_signed
@@ -150,6 +150,7 @@ class _Run:
         self._seconds = seconds
         self._timeout = timeout
         self._say = say
+        self._tolerance = answer_tolerance(path)
         self._expected: Sequence[Any] | None = None
         self._worker_bytes = 0
         self._began = monotonic()
@@ -260,6 +261,7 @@ class _Run:
                     name,
                     self._requests,
                     expected=self._expected,
+                    tolerance=self._tolerance,
                     clients=clients,
                     seconds=seconds,
                     warm_up=seconds / 4,

@@ -1,6 +1,7 @@
 """Archives in which a fused file answers alone: the same requests get the same answers and errors."""
 
 import json
+import re
 import shutil
 import sys
 from dataclasses import replace
@@ -268,6 +269,27 @@ def test_what_can_not_be_built_is_refused(artifact: Path, fused_artifact: Path, 
             fused_artifact, name="m", export_path=tmp_path, fused=True, config=ServingConfig(device="gpu")
         )
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("runtime", "fused", "file"),
+    [("onnx", False, "query.onnx"), ("onnx", True, "fused.onnx"), ("torchscript", True, "fused.pt")],
+)
+def test_half_precision_is_refused_of_a_file_that_can_not_compute_in_it(
+    fused_artifact: Path, tmp_path: Path, runtime: str, fused: bool, file: str
+) -> None:
+    config = tmp_path / "half.yaml"
+    config.write_text("torchtowers: {precision: bfloat16}")
+    with pytest.raises(ArtifactError, match=f"precision is bfloat16, but {re.escape(file)} computes in the"):
+        build_archive(
+            fused_artifact,
+            name="m",
+            export_path=tmp_path / "store",
+            runtime=runtime,
+            fused=fused,
+            config=config,
+        )
+    build_archive(fused_artifact, name="m", export_path=tmp_path, runtime="torchscript", config=config)
 
 
 def test_a_fused_file_of_other_items_is_refused(store: Path, tmp_path: Path) -> None:

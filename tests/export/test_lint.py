@@ -157,6 +157,7 @@ def test_a_missing_side_file_of_onnx(tmp_path: Path) -> None:
         ("batchSize: eight\n", "mistyped-config-key"),
         ("- a\n", "mistyped-config-key"),
         ("torchtowers: {max_k: many}\n", "mistyped-config-key"),
+        ("torchtowers: {precision: half}\n", "mistyped-config-key"),
         ("torchtowers: {max_answer_bytes: 9000000}\n", "over-server-limit"),
     ],
 )

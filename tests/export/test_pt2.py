@@ -14,6 +14,7 @@ from torchtowers.export.errors import ExportError
 from torchtowers.export.pt2 import export_pt2
 from torchtowers.handlers.encoders import Encoder, TokenEncoder, TokenListEncoder, VectorEncoder
 from torchtowers.handlers.errors import ArtifactError, RuntimeUnavailableError
+from torchtowers.handlers.execution import Execution
 from torchtowers.handlers.runtime import load_tower
 from torchtowers.handlers.vocabulary import Vocabulary
 from torchtowers.models.two_tower import build_tower
@@ -63,7 +64,7 @@ def test_runs_on_the_cpu_only(package: Path) -> None:
     with pytest.raises(
         RuntimeUnavailableError, match="given GPU 0, but a pt2 package is compiled for the CPU"
     ):
-        load_tower("pt2", package, gpu_id=0)
+        load_tower("pt2", package, Execution(gpu_id=0))
 
 
 def test_refuses_a_file_that_is_no_package(tmp_path: Path) -> None:

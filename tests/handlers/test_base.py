@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.handlers.small import examples, json_values, small_recommender, strict_json, texts
+from torchtowers.handlers.agreement import Tolerance
 from torchtowers.handlers.base import BaseHandler
 from torchtowers.handlers.body import json_of
 from torchtowers.handlers.errors import ArtifactError, RuntimeUnavailableError, TowersError
@@ -417,6 +418,13 @@ def test_no_configuration_means_the_defaults(config: object) -> None:
         ({"warm_up": 1}, "torchtowers.warm_up: expected true or false, got 1"),
         ({"allow_cpu": "yes"}, "torchtowers.allow_cpu: expected true or false, got yes"),
         (
+            {"precision": "half"},
+            "torchtowers.precision: expected one of float32, bfloat16, float16, got half",
+        ),
+        ({"precision": 16}, "torchtowers.precision: expected one of float32, bfloat16, float16, got 16"),
+        ({"precision": ["float16"]}, r"torchtowers.precision: expected one of .*, got \['float16'\]"),
+        ({"precision": True}, "torchtowers.precision: expected one of float32, bfloat16, float16, got True"),
+        (
             {"sample_tolerance": True},
             "torchtowers.sample_tolerance: expected a number from 0 to below 1",
         ),
@@ -426,6 +434,26 @@ def test_no_configuration_means_the_defaults(config: object) -> None:
 def test_refuses_a_malformed_configuration(tmp_path: Path, settings: object, message: str) -> None:
     with pytest.raises(ArtifactError, match=message):
         Worker(tmp_path, {"torchtowers": settings}).load()
+
+
+@pytest.mark.parametrize(
+    ("settings", "scores"),
+    [
+        ({}, 1e-4),
+        ({"precision": "float32"}, 1e-4),
+        ({"precision": "bfloat16"}, 2**-5),
+        ({"precision": "float16"}, 2**-8),
+        ({"precision": "float16", "sample_tolerance": 0.5}, 0.5),
+        ({"precision": "bfloat16", "sample_tolerance": 0}, 0.0),
+    ],
+)
+def test_the_tolerance_follows_from_the_precision_unless_it_is_given(
+    settings: dict[str, object], scores: float
+) -> None:
+    found = Settings.from_config({"torchtowers": settings})
+    assert found.tolerance("retrieval") == Tolerance(scores)
+    half = found.precision != "float32"
+    assert found.tolerance("recommendation") == Tolerance(scores, shared=0.5 if half else 1.0)
 
 
 def test_refuses_a_folder_that_is_no_archive(tmp_path: Path) -> None:
@@ -466,8 +494,8 @@ def test_is_not_ready_where_a_recorded_request_is_answered_otherwise(archives: P
     handler = RetrievalHandler()
     handler.model = Worker(unpacked(archives, tmp_path / "good")).load().handler.model
     with pytest.raises(ArtifactError, match=r"the recorded request .* is not answered as at export"):
-        check_samples(handler._rehearse, read_samples(folder / "samples.json"), 1e-4)
-    check_samples(handler._rehearse, read_samples(folder / "samples.json"), 0.02)
+        check_samples(handler._rehearse, read_samples(folder / "samples.json"), Tolerance())
+    check_samples(handler._rehearse, read_samples(folder / "samples.json"), Tolerance(0.02))
 
 
 # ---- calls of Open Inference's gRPC, as TorchServe hands them over ----

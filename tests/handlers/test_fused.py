@@ -12,6 +12,7 @@ from tests.handlers.small import ITEMS, query_spec
 from torchtowers.handlers import fused_search
 from torchtowers.handlers.encoders import BooleanEncoder, TimestampEncoder, VectorEncoder
 from torchtowers.handlers.errors import ArtifactError, FieldError, RuntimeUnavailableError
+from torchtowers.handlers.execution import Execution
 from torchtowers.handlers.fused import blocks_of, fused_inputs, load_fused, longest_list, string_lists
 from torchtowers.handlers.fused_search import FusedSearch
 from torchtowers.handlers.query_encoder import QueryEncoder
@@ -136,4 +137,9 @@ def test_refuses_an_unknown_runtime_and_a_gpu(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="no fused file runs in 'pt2'; this version knows onnx, torchscr"):
         load_fused("pt2", tmp_path / "fused.pt2")
     with pytest.raises(RuntimeUnavailableError, match="given GPU 1, but a fused file runs on the CPU"):
-        load_fused("onnx", tmp_path / "fused.onnx", gpu_id=1)
+        load_fused("onnx", tmp_path / "fused.onnx", Execution(gpu_id=1))
+    for runtime in ("onnx", "torchscript"):
+        with pytest.raises(
+            ArtifactError, match="precision is float16, but a fused file computes in the types"
+        ):
+            load_fused(runtime, tmp_path / "fused", Execution(precision="float16"))

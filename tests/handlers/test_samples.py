@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from torchtowers.handlers.agreement import Tolerance
 from torchtowers.handlers.errors import ArtifactError
 from torchtowers.handlers.samples import Sample, check_samples, read_samples, warm_up, write_samples
 
@@ -50,6 +51,6 @@ def test_batches_of_every_size_come(largest: int, sizes: list[int]) -> None:
     [b'{"items": ["a"], "scores": [0.6]}', b'{"code": 500, "type": "a", "message": "b"}', b"no JSON"],
 )
 def test_an_answer_of_another_kind_is_refused(content: bytes) -> None:
-    check_samples(lambda _: [b'{"items": ["a"], "scores": [0.5000001]}'], SAMPLES[:1], 1e-4)
+    check_samples(lambda _: [b'{"items": ["a"], "scores": [0.5000001]}'], SAMPLES[:1], Tolerance())
     with pytest.raises(ArtifactError, match=r'the recorded request .*"k": 1.* is not answered as at export'):
-        check_samples(lambda _: [content], SAMPLES[:1], 1e-4)
+        check_samples(lambda _: [content], SAMPLES[:1], Tolerance())

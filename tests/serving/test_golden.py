@@ -6,6 +6,7 @@ import pytest
 
 from tests.servers import write_archive
 from torchtowers.export.archive import build_archive
+from torchtowers.handlers.agreement import Tolerance, tolerance_of
 from torchtowers.handlers.samples import Sample, read_samples
 from torchtowers.serving import Client
 from torchtowers.serving.errors import AnswerError, ServingError, answer_error
@@ -31,9 +32,19 @@ class Answers(Client):
         return answer
 
 
-def compared(new: Any, old: Any = OLD, answer: Any = None) -> Comparison:
+def compared(new: Any, old: Any = OLD, answer: Any = None, tolerance: Tolerance | None = None) -> Comparison:
     with Answers({"2": new, "1": old}) as client:
-        return compare(client, "m", "2", "1", [Sample(BODY, answer)])
+        return compare(client, "m", "2", "1", [Sample(BODY, answer)], tolerance)
+
+
+def test_recorded_answers_are_compared_within_what_the_precision_needs() -> None:
+    near = {**OLD, "scores": [4.1, 3.05, 2.01, 0.98]}
+    assert compared(near, answer=OLD, tolerance=tolerance_of("bfloat16", "retrieval")).requests == 1
+    off = {**OLD, "scores": [4.0, 3.0, 2.0, 1.0009]}
+    assert compared(off, answer=OLD, tolerance=tolerance_of("float32", "retrieval")).requests == 1
+    for tolerance in (None, tolerance_of("float16", "retrieval")):
+        with pytest.raises(ServingError, match=r"expected .*, got "):
+            compared(near, answer=OLD, tolerance=tolerance)
 
 
 def test_overlap_and_difference_by_hand() -> None:

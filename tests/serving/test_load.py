@@ -13,6 +13,7 @@ import pytest
 
 from tests.servers import free_ports
 from torchtowers.cli.main import main
+from torchtowers.handlers.agreement import tolerance_of
 from torchtowers.serving import Server
 from torchtowers.serving.errors import ServingError
 from torchtowers.serving.load import LoadResult, measure_load
@@ -158,6 +159,16 @@ def test_an_answer_that_does_not_come() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         recorder = run_client(silent.getsockname()[1], 0.2, timeout=0.1)
     assert dict(recorder.errors) == {"no answer within 0.1 s": 1}
+
+
+@pytest.mark.parametrize(("precision", "wrong"), [("float32", 1), ("float16", 1), ("bfloat16", 0)])
+def test_answers_are_compared_within_what_the_precision_needs(precision: str, wrong: int) -> None:
+    expected, answer = ({"items": ["a"], "scores": [score]} for score in (2.0, 2.02))
+    recorder = Recorder([b"{}"], [expected], tolerance_of(precision, "retrieval"))
+    recorder.measure(1)
+    for _ in range(2):  # the second time by its bytes, where it was right
+        assert recorder.answered(0, 0.0, 200, json.dumps(answer).encode()) is None
+    assert (recorder.checked, recorder.wrong) == (2, 2 * wrong)
 
 
 def test_a_picture_without_any_answer(tmp_path: Path) -> None:
