@@ -193,14 +193,17 @@ def test_two_stages_are_timed() -> None:
     assert 0 < work["handled_p50_ms"] <= work["handled_p95_ms"]
 
 
-def test_archives_of_every_format_are_asked_at_random(artifact: Path, ranking_artifact: Path) -> None:
+def test_archives_of_every_format_are_asked_at_random(
+    artifact: Path, ranking_artifact: Path, combined_artifact: Path
+) -> None:
+    artifacts = [artifact, ranking_artifact, combined_artifact]
     done = subprocess.run(
-        [sys.executable, BENCHMARKS / "formats.py", artifact, ranking_artifact, "--requests", "20", "--json"],
+        [sys.executable, BENCHMARKS / "formats.py", *artifacts, "--requests", "20", "--json"],
         capture_output=True,
         text=True,
         check=True,
     )
     rows = json.loads(done.stdout)
-    assert [row["archive"] for row in rows] == ["torchscript", "onnx"] * 2
+    assert [row["archive"] for row in rows] == ["torchscript", "onnx"] * 3
     assert all(float(row["largest difference"]) <= 1e-5 for row in rows)
     assert all(int(row["bytes"]) > 10_000 for row in rows)
