@@ -17,6 +17,8 @@ from torchtowers.models.experiment import Trained
 
 # A shell starts what runs in its background with Ctrl-C ignored, and children inherit that; tests send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# As `nohup` does with the end of a terminal.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # The models of the tests are so small that a second thread costs more than it brings.
 torch.set_num_threads(1)
 
@@ -39,11 +41,11 @@ def store_of(artifact: Path, name: str, store: Path) -> Path:
     return store
 
 
-Built = Callable[[str, Callable[[Path], object]], Path]
+BuiltOnce = Callable[[str, Callable[[Path], object]], Path]
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+def built_once(tmp_path_factory: pytest.TempPathFactory) -> BuiltOnce:
     """Build a folder by its name, where no other process of this run has."""
     root = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
@@ -69,15 +71,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 
 @pytest.fixture(scope="session")
-def artifact(built: Built, request: pytest.FixtureRequest) -> Path:
+def artifact(built_once: BuiltOnce, request: pytest.FixtureRequest) -> Path:
     """Its artifact, in both formats; not to be changed."""
-    return built("tiny", lambda out: export_artifact(request.getfixturevalue("trained"), out))
+    return built_once("tiny", lambda out: export_artifact(request.getfixturevalue("trained"), out))
 
 
 @pytest.fixture(scope="session")
-def archives(artifact: Path, built: Built) -> Path:
+def archives(artifact: Path, built_once: BuiltOnce) -> Path:
     """A model store with `tiny-onnx.mar` and `tiny-torchscript.mar`; not to be changed."""
-    return built("store", lambda store: store_of(artifact, "tiny", store))
+    return built_once("store", lambda store: store_of(artifact, "tiny", store))
 
 
 @pytest.fixture(scope="session")
@@ -87,39 +89,43 @@ def ranking_trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 
 @pytest.fixture(scope="session")
-def ranking_artifact(built: Built, request: pytest.FixtureRequest) -> Path:
+def ranking_artifact(built_once: BuiltOnce, request: pytest.FixtureRequest) -> Path:
     """Its artifact, in both formats; not to be changed."""
-    return built("ranking", lambda out: export_artifact(request.getfixturevalue("ranking_trained"), out))
+    return built_once("ranking", lambda out: export_artifact(request.getfixturevalue("ranking_trained"), out))
 
 
 @pytest.fixture(scope="session")
-def ranking_archives(ranking_artifact: Path, built: Built) -> Path:
+def ranking_archives(ranking_artifact: Path, built_once: BuiltOnce) -> Path:
     """A model store with `ranking-onnx.mar` and `ranking-torchscript.mar`; not to be changed."""
-    return built("ranking-store", lambda store: store_of(ranking_artifact, "ranking", store))
+    return built_once("ranking-store", lambda store: store_of(ranking_artifact, "ranking", store))
 
 
 @pytest.fixture(scope="session")
-def combined_artifact(artifact: Path, ranking_artifact: Path, built: Built) -> Path:
+def combined_artifact(artifact: Path, ranking_artifact: Path, built_once: BuiltOnce) -> Path:
     """Both models in one artifact, of which 20 items are ranked; not to be changed."""
-    return built("combined", lambda out: combine_artifacts(artifact, ranking_artifact, out, candidates=20))
+    return built_once(
+        "combined", lambda out: combine_artifacts(artifact, ranking_artifact, out, candidates=20)
+    )
 
 
 @pytest.fixture(scope="session")
-def combined_archives(combined_artifact: Path, built: Built) -> Path:
+def combined_archives(combined_artifact: Path, built_once: BuiltOnce) -> Path:
     """A model store with `both-onnx.mar` and `both-torchscript.mar`; not to be changed."""
-    return built("combined-store", lambda store: store_of(combined_artifact, "both", store))
+    return built_once("combined-store", lambda store: store_of(combined_artifact, "both", store))
 
 
 @pytest.fixture(scope="session")
-def fused_artifact(built: Built, request: pytest.FixtureRequest) -> Path:
+def fused_artifact(built_once: BuiltOnce, request: pytest.FixtureRequest) -> Path:
     """The artifact with fused files; not to be changed."""
-    return built("fused", lambda out: export_artifact(request.getfixturevalue("trained"), out, fused=True))
+    return built_once(
+        "fused", lambda out: export_artifact(request.getfixturevalue("trained"), out, fused=True)
+    )
 
 
 @pytest.fixture(scope="session")
-def fused_ranking_artifact(built: Built, request: pytest.FixtureRequest) -> Path:
+def fused_ranking_artifact(built_once: BuiltOnce, request: pytest.FixtureRequest) -> Path:
     """The ranking model's artifact with fused files; not to be changed."""
-    return built(
+    return built_once(
         "fused-ranking",
         lambda out: export_artifact(request.getfixturevalue("ranking_trained"), out, fused=True),
     )

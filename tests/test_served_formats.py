@@ -41,7 +41,7 @@ def artifacts(
     for name, model in (("retrieval", trained), ("ranking", ranking_trained)):
         export_artifact(model, folder / name, tuple(FORMATS), fused=True)
         found.append(folder / name)
-    combined = combine_artifacts(*found, folder / "both", candidates=20)
+    combined = combine_artifacts(found[0], found[1], folder / "both", candidates=20)
     assert list(combined.runtimes) == RUNTIMES
     return [*found, folder / "both"]
 

@@ -61,8 +61,9 @@ def test_a_releases_probe_compares_the_server_with_the_artifact(
     server: Server, combined_artifact: Path
 ) -> None:
     request = {"user_id": "u3", "hour": 7, "k": 5, "candidates": 30}
-    command = [sys.executable, PROBE, combined_artifact, "both-torchscript", json.dumps(request)]
-    done = subprocess.run([*command, "--state", server.state], capture_output=True, text=True, check=False)
+    command = [sys.executable, str(PROBE), str(combined_artifact), "both-torchscript", json.dumps(request)]
+    command += ["--state", str(server.state)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)["items"]) == 5
 
