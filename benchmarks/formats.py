@@ -1,7 +1,7 @@
 """Archives of each runtime and of the fused files, asked the same random requests: do all answer alike?
 
-    python benchmarks/formats.py artifacts/movielens artifacts/ratings
-    python benchmarks/formats.py artifacts/movielens artifacts/ratings --served
+    python benchmarks/formats.py artifacts/movielens artifacts/ratings artifacts/both
+    python benchmarks/formats.py artifacts/movielens artifacts/ratings artifacts/both --served
 
 Each request is one row. Every archive is unpacked and loaded as a worker does, in a process of its own; with
 `--served` one TorchServe serves them all, and is asked over REST. The exit code is 1 where two answers differ
@@ -28,7 +28,7 @@ from side import HERE
 from torchtowers.cli.console import print_json, print_table
 from torchtowers.export.archive import build_archive
 from torchtowers.export.comparison import TOLERANCE, difference_of
-from torchtowers.handlers.signature import Signature
+from torchtowers.handlers.combined_signature import read_signature
 
 _COLUMNS = ("artifact", "archive", "requests", "largest difference", "median ms", "bytes")
 
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build(artifact: Path, store: Path, *, packed: bool) -> dict[str, int]:
     """Build an archive of each file that answers, and give their bytes by name."""
-    signature = Signature.read(artifact)
+    signature = read_signature(artifact)
     bytes_of = {}
     for fused, runtimes in ((False, signature.towers), (True, signature.fused)):
         for runtime in runtimes:

@@ -8,8 +8,9 @@ import numpy as np
 
 from torchtowers.export.questions import Entities, raw_rows
 from torchtowers.handlers.candidate_ranker import CandidateRanker
+from torchtowers.handlers.combined_signature import CombinedSignature, read_signature
 from torchtowers.handlers.recommender import Recommender
-from torchtowers.handlers.signature import Signature
+from torchtowers.handlers.two_stage_recommender import TwoStageRecommender
 
 __all__ = ["random_requests"]
 
@@ -21,7 +22,8 @@ def random_requests(artifact: Path, count: int, seed: int) -> list[dict[str, Any
     """Draw requests of one row.
 
     Retrieval asks for 100 items and excludes up to five and, every second time, the history; ranking asks for
-    20 candidates by their ids, one in many unknown.
+    20 candidates by their ids, one in many unknown. Two stages ask as retrieval does, with features of both,
+    and have every item ranked: of two that are rounded alike, another runtime may find the other.
 
     Args:
         artifact: The artifact; any of its towers is loaded.
@@ -29,7 +31,17 @@ def random_requests(artifact: Path, count: int, seed: int) -> list[dict[str, Any
         seed: Decides which.
     """
     generator = np.random.default_rng(seed)
-    if Signature.read(artifact).kind == "ranking":
+    signature = read_signature(artifact)
+    if isinstance(signature, CombinedSignature):
+        both = TwoStageRecommender.load(artifact)
+        ranked = _random_rows(both.scorer.query, count, generator)
+        return [
+            {**of_ranking, **request, "candidates": len(both.recommender.search.ids)}
+            for of_ranking, request in zip(
+                ranked, _retrieval_requests(both.recommender, count, generator), strict=True
+            )
+        ]
+    if signature.kind == "ranking":
         ranker = CandidateRanker.load(artifact)
         names = [*ranker.item.tokens, "no such item"]
         return [
@@ -39,7 +51,12 @@ def random_requests(artifact: Path, count: int, seed: int) -> list[dict[str, Any
             }
             for row in _random_rows(ranker.query, count, generator)
         ]
-    recommender = Recommender.load(artifact)
+    return _retrieval_requests(Recommender.load(artifact), count, generator)
+
+
+def _retrieval_requests(
+    recommender: Recommender, count: int, generator: np.random.Generator
+) -> list[dict[str, Any]]:
     names = recommender.search.ids.json_values("ids")
     requests = []
     for row in _random_rows(recommender.encoder, count, generator):

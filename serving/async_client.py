@@ -93,6 +93,7 @@ class AsyncClient:
         version: str | None = None,
         grpc: bool = False,
         timeout: float = 30.0,
+        path: str | None = None,
     ) -> Any:
         """Send one request, and give the answer's JSON.
 
@@ -102,6 +103,8 @@ class AsyncClient:
             version: The model's version; by default the server's default one.
             grpc: Ask over gRPC rather than REST.
             timeout: Seconds until the answer has to be there, however often the request is sent.
+            path: What is asked over REST, such as `/v1/models/movies:predict`; by default
+                `/predictions/NAME`, with the version.
 
         Raises:
             BodyError: The request can't be written as JSON; nothing was sent.
@@ -109,6 +112,7 @@ class AsyncClient:
             ServerNotRunningError: Nobody answers at the address.
         """
         content = encode(body)
+        path = path or rest_path(name, version)
         if grpc and self._grpc is None:
             raise ServingError(NO_GRPC)
         steps = converse(
@@ -119,7 +123,7 @@ class AsyncClient:
             while True:
                 if isinstance(step, Ask):
                     try:
-                        answer = await self._ask(name, version, content, step, grpc)
+                        answer = await self._ask(name, version, path, content, step, grpc)
                     except (AnswerError, ServerNotRunningError) as error:
                         step = steps.throw(error)
                     else:
@@ -163,15 +167,15 @@ class AsyncClient:
         answer = await self.predict(name, body, version=version, grpc=grpc, timeout=timeout)
         return rows_of(name, rows, answer)
 
-    async def _ask(self, name: str, version: str | None, content: bytes, step: Ask, grpc: bool) -> Any:
+    async def _ask(
+        self, name: str, version: str | None, path: str, content: bytes, step: Ask, grpc: bool
+    ) -> Any:
         if grpc and self._grpc is not None:
             answered = await self._grpc.predictions(name, version, content, step.token, step.seconds)
             # An error of a single request of a batch comes with the status OK.
             return parse_answer(name, answered, 200)
         try:
-            status, answered = await self._rest.post(
-                rest_path(name, version), content, rest_headers(step.token), step.seconds
-            )
+            status, answered = await self._rest.post(path, content, rest_headers(step.token), step.seconds)
         except TimeoutError:
             raise timed_out(name, step.seconds) from None
         return parse_answer(name, answered, status)

@@ -99,6 +99,7 @@ class Client:
         version: str | None = None,
         grpc: bool = False,
         timeout: float = 30.0,
+        path: str | None = None,
     ) -> Any:
         """Send one request, and give the answer's JSON.
 
@@ -108,6 +109,8 @@ class Client:
             version: The model's version; by default the server's default one.
             grpc: Ask over gRPC rather than REST.
             timeout: Seconds until the answer has to be there, however often the request is sent.
+            path: What is asked over REST, such as `/v1/models/movies:predict`; by default
+                `/predictions/NAME`, with the version.
 
         Raises:
             BodyError: The request can't be written as JSON; nothing was sent.
@@ -115,6 +118,7 @@ class Client:
             ServerNotRunningError: Nobody answers at the address.
         """
         content = encode(body)
+        path = path or rest_path(name, version)
         if grpc and self._grpc is None:
             raise ServingError(NO_GRPC)
         steps = converse(
@@ -125,7 +129,7 @@ class Client:
             while True:
                 if isinstance(step, Ask):
                     try:
-                        answer = self._ask(name, version, content, step, grpc)
+                        answer = self._ask(name, version, path, content, step, grpc)
                     except (AnswerError, ServerNotRunningError) as error:
                         step = steps.throw(error)
                     else:
@@ -169,16 +173,14 @@ class Client:
         answer = self.predict(name, body, version=version, grpc=grpc, timeout=timeout)
         return rows_of(name, rows, answer)
 
-    def _ask(self, name: str, version: str | None, content: bytes, step: Ask, grpc: bool) -> Any:
+    def _ask(self, name: str, version: str | None, path: str, content: bytes, step: Ask, grpc: bool) -> Any:
         if grpc and self._grpc is not None:
             # An error of a single request of a batch comes with the status OK.
             return parse_answer(
                 name, self._grpc.predictions(name, version, content, step.token, step.seconds), 200
             )
         try:
-            status, answered = self._rest.post(
-                rest_path(name, version), content, rest_headers(step.token), step.seconds
-            )
+            status, answered = self._rest.post(path, content, rest_headers(step.token), step.seconds)
         except TimeoutError:
             raise timed_out(name, step.seconds) from None
         return parse_answer(name, answered, status)

@@ -151,7 +151,13 @@ class Backend:
         }
         begun = time.perf_counter()
         try:
-            answer = client.predict(question.model, body, version=question.version, grpc=question.grpc)
+            answer = client.predict(
+                question.model,
+                body,
+                version=question.version,
+                grpc=question.grpc,
+                path=path_of(question),
+            )
         except AnswerError as error:
             told = {"code": error.code, "type": error.type, "message": str(error), "field": error.field}
             answer = {name: value for name, value in told.items() if value is not None}

@@ -45,6 +45,7 @@ export function controls(changed) {
       $("filters").replaceChildren(...filters.map(filter));
       $("diversity").replaceChildren(...capped.map(({ name }) => el("option", { value: name }, name)));
       $("candidates").value = about.candidates.join(", ");
+      $("include").value = "";
     },
 
     /** Show the features of someone of whom nothing is looked up. */
@@ -60,12 +61,13 @@ export function controls(changed) {
       }
       const options = {}, k = number("k");
       if (about.kind === "ranking") {
-        options.candidates = $("candidates").value.split(/[\s,]+/).filter(Boolean);
+        options.candidates = ids("candidates");
         if (k !== null) options.k = Math.min(k, options.candidates.length);
         return { features, options };
       }
       if (k !== null) options.k = k;
       if (about.kind === "recommendation" && number("ranked") !== null) options.candidates = number("ranked");
+      if (ids("include").length) options.include = ids("include");
       if (number("min-score") !== null) options.min_score = number("min-score");
       if (!$("seen-field").hidden && $("seen").checked) options.exclude_history = true;
       if (!$("diversity-field").hidden && number("most") !== null) options.diversity = { [$("diversity").value]: number("most") };
@@ -121,6 +123,10 @@ function checked(name) {
 function number(id) {
   const words = typeof id === "string" ? $(id).value : id.value;
   return words.trim() === "" ? null : Number(words);
+}
+
+function ids(id) {
+  return $(id).value.split(/[\s,]+/).filter(Boolean);
 }
 
 function feature({ name, input, expected, required, choices }) {

@@ -6,12 +6,23 @@ import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from torchtowers.handlers.encoders import Encoder, WeightedListEncoder
 from torchtowers.handlers.errors import BodyError, FieldError, shorten
+from torchtowers.serving.conversation import rest_path
 from torchtowers.serving.demo_profile import field_of
 
-__all__ = ["DIALECTS", "Question", "body_of", "command_of", "control_of", "read_question", "rows_of"]
+__all__ = [
+    "DIALECTS",
+    "Question",
+    "body_of",
+    "command_of",
+    "control_of",
+    "path_of",
+    "read_question",
+    "rows_of",
+]
 
 DIALECTS = ("plain", "instances", "inputs")
 _TEXTS = ("user", "model")
@@ -170,8 +181,15 @@ def command_of(question: Question, body: str, rest: str, state: str | None) -> s
 
 
 def path_of(question: Question) -> str:
-    """Give the path of the REST request."""
-    return f"/predictions/{question.model}" + (f"/{question.version}" if question.version else "")
+    """Give the path of the REST request: the dialect's own, but for a version, which only one path takes."""
+    name = quote(question.model, safe="")
+    match question.dialect, question.version:
+        case "instances", None:
+            return f"/v1/models/{name}:predict"
+        case "inputs", None:
+            return f"/v2/models/{name}/infer"
+        case _:
+            return rest_path(question.model, question.version)
 
 
 def _value(text: str, kind: str) -> Any:

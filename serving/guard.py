@@ -1,10 +1,10 @@
 """A process beside a rollout that takes it back when the rollout's own process is killed."""
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from torchtowers.serving.companion import companion, wait_for_the_end
 from torchtowers.serving.errors import ServingError
 from torchtowers.serving.process import find
 from torchtowers.serving.recovery import recover
@@ -17,28 +17,13 @@ __all__ = ["guarded"]
 @contextmanager
 def guarded(folder: StateFolder) -> Iterator[None]:
     """Have what this process leaves undone in the block taken up by another, even when it is killed."""
-    with (folder.logs / "rollout.log").open("ab") as log:
-        guard = subprocess.Popen(
-            [sys.executable, "-m", __name__, str(folder.path)],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            # A Ctrl-C of the terminal is for the rollout alone.
-            start_new_session=True,
-        )
-    try:
+    with (folder.logs / "rollout.log").open("ab") as log, companion(__name__, folder.path, log):
         yield
-    finally:
-        if guard.stdin is not None:
-            guard.stdin.close()
-        # Nothing is left to do: the lock that it would wait for is ours.
-        guard.kill()
-        guard.wait()
 
 
 def main() -> None:
-    """Wait until the process that holds our standard input open has ended, and take up what it left."""
-    sys.stdin.buffer.read()
+    """Wait until the rollout's process has ended, and take up what it left."""
+    wait_for_the_end()
     folder = StateFolder(sys.argv[1])
     with folder.lock("deploy", wait=True):
         record = folder.read()

@@ -1,11 +1,14 @@
 """A TorchServe of our own beside the one that runs: other ports, another state folder, other archives."""
 
 import os
+import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from torchtowers.handlers.seal import PUBLIC_KEY
+from torchtowers.serving.companion import companion, wait_for_the_end
 from torchtowers.serving.errors import ServerNotRunningError
 from torchtowers.serving.ports import free_ports
 from torchtowers.serving.process import deferred_interrupt
@@ -19,6 +22,7 @@ __all__ = ["private_server"]
 def private_server(folder: Path, *, config: Path, models: str, timeout: float) -> Iterator[Server]:
     """Run a server for the block; it is gone afterwards, whatever happened.
 
+    When this process is killed in the block, another one ends the server and removes `folder`.
     Archives need no signature here: they are copies that the caller made of one that it has checked.
 
     Args:
@@ -33,15 +37,32 @@ def private_server(folder: Path, *, config: Path, models: str, timeout: float) -
     """
     own = folder / "config.properties"
     own.write_text(_with_own_addresses(config), encoding="utf-8")
-    state = folder / "state"
-    with _without(PUBLIC_KEY):
+    state = _state_of(folder)
+    with _without(PUBLIC_KEY), companion(__name__, folder):
         server = start(folder / "store", models=models, config=own, state=state, timeout=timeout)
         try:
             yield server
         finally:
-            # Nobody waits for an answer any more that a polite end would save.
-            with deferred_interrupt(), suppress(ServerNotRunningError):
-                stop(state, timeout=0)
+            with deferred_interrupt():
+                _stop(folder)
+
+
+def main() -> None:
+    """Wait until the process that runs the server has ended, and clear up what it left."""
+    wait_for_the_end()
+    folder = Path(sys.argv[1])
+    _stop(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _state_of(folder: Path) -> Path:
+    return folder / "state"
+
+
+def _stop(folder: Path) -> None:
+    # Nobody waits for an answer any more that a polite end would save.
+    with suppress(ServerNotRunningError):
+        stop(_state_of(folder), timeout=0)
 
 
 def _with_own_addresses(config: Path) -> str:
@@ -70,3 +91,7 @@ def _without(name: str) -> Iterator[None]:
     finally:
         if value is not None:
             os.environ[name] = value
+
+
+if __name__ == "__main__":
+    main()

@@ -7,14 +7,22 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
 
 import psutil
 
-__all__ = ["alive", "deferred_interrupt", "end", "end_orphans", "find", "spawn"]
+__all__ = [
+    "alive",
+    "deferred_interrupt",
+    "end",
+    "end_orphans",
+    "find",
+    "interrupted_by_termination",
+    "spawn",
+]
 
 # The system may correct its clock a little, and the time that a process began moves along.
 _CLOCK_SLACK = 2.0
+_TERMINATION = (signal.SIGTERM, signal.SIGHUP)
 
 
 def spawn(command: list[str], *, cwd: Path, environment: dict[str, str], console: Path) -> psutil.Process:
@@ -98,15 +106,35 @@ def _quietly(action: Callable[[], object]) -> None:
 
 @contextmanager
 def deferred_interrupt() -> Iterator[None]:
-    """Hold Ctrl-C back until the block is done, so that nothing is started and then not known."""
+    """Hold Ctrl-C, SIGTERM and SIGHUP back until the block is done: nothing is started and then not known."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    arrived: list[FrameType | None] = []
-    before = signal.signal(signal.SIGINT, lambda _, frame: arrived.append(frame))
+    arrived: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *_TERMINATION)}
+    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+    for number in heard:
+        signal.signal(number, lambda came, _: arrived.append(came))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
-        if arrived:
-            os.kill(os.getpid(), signal.SIGINT)
+        for number in heard:
+            signal.signal(number, before[number] or signal.SIG_DFL)
+        for one in arrived:
+            signal.raise_signal(one)
+
+
+@contextmanager
+def interrupted_by_termination() -> Iterator[None]:
+    """Have SIGTERM and SIGHUP do what Ctrl-C does, where they would end the process on the spot."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    taken = [number for number in _TERMINATION if signal.getsignal(number) is signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)

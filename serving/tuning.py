@@ -18,6 +18,7 @@ from torchtowers.serving.errors import ServerStartError, ServingError
 from torchtowers.serving.load import measure_load, right_answers
 from torchtowers.serving.model_config import answer_tolerance, cores, present_setting, read_model_config
 from torchtowers.serving.private_server import private_server
+from torchtowers.serving.process import interrupted_by_termination
 from torchtowers.serving.server import Server
 from torchtowers.serving.trust import require_signed
 from torchtowers.serving.tuning_choice import Point, choose, finalists, most_latency
@@ -56,8 +57,9 @@ def tune(
 ) -> Tuning:
     """Measure settings of a model in servers that are started for it, and choose the best.
 
-    A server that runs is not touched, but for the time that both want of the machine. Ctrl-C ends the
-    measuring, and what was measured until then is given.
+    A server that runs is not touched, but for the time that both want of the machine. Ctrl-C, SIGTERM and
+    SIGHUP end the measuring, and what was measured until then is given; the servers end also when this
+    process is killed.
 
     Args:
         model_store: The folder with the archive.
@@ -105,8 +107,9 @@ def tune(
     run = _Run(path, requests, reconfigure, content, config, clients, seconds, timeout, progress)
     is_interrupted = False
     try:
-        run.measure_all(settings)
-        run.measure_again(finalists(run.points, most_latency(run.points, most)))
+        with interrupted_by_termination():
+            run.measure_all(settings)
+            run.measure_again(finalists(run.points, most_latency(run.points, most)))
     except KeyboardInterrupt:
         is_interrupted = True
         progress(f"interrupted after {len(run.points)} of {len(settings)} settings")

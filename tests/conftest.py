@@ -1,7 +1,9 @@
-"""Fixtures for all tests: one small model, trained and exported once a session."""
+"""Fixtures for all tests: small models, exported once for all processes of a run."""
 
+import fcntl
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,12 +17,17 @@ from torchtowers.models.experiment import Trained
 
 # A shell starts what runs in its background with Ctrl-C ignored, and children inherit that; tests send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# As `nohup` does with the end of a terminal.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # The models of the tests are so small that a second thread costs more than it brings.
 torch.set_num_threads(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave the long forms out unless they are asked for."""
+    """Put the long files first, and leave the long forms out unless they are asked for."""
+    # Else a process that begins one at the end leaves the others idle.
+    long = {item.path for item in items if any(map(item.get_closest_marker, ("java", "slow")))}
+    items.sort(key=lambda item: item.path not in long)
     if os.environ.get("TORCHTOWERS_ALL_TESTS") != "1":
         for item in items:
             if item.get_closest_marker("slow"):
@@ -34,6 +41,29 @@ def store_of(artifact: Path, name: str, store: Path) -> Path:
     return store
 
 
+BuiltOnce = Callable[[str, Callable[[Path], object]], Path]
+
+
+@pytest.fixture(scope="session")
+def built_once(tmp_path_factory: pytest.TempPathFactory) -> BuiltOnce:
+    """Build a folder by its name, where no other process of this run has."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+
+    def once(name: str, build: Callable[[Path], object]) -> Path:
+        folder, done = root / "shared" / name, root / "shared" / f"{name}.done"
+        folder.parent.mkdir(exist_ok=True)
+        with (root / "shared" / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                build(folder)
+                done.touch()
+        return folder
+
+    return once
+
+
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """A trained model; not to be changed."""
@@ -41,17 +71,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 
 @pytest.fixture(scope="session")
-def artifact(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def artifact(built_once: BuiltOnce, request: pytest.FixtureRequest) -> Path:
     """Its artifact, in both formats; not to be changed."""
-    out = tmp_path_factory.mktemp("artifacts") / "tiny"
-    export_artifact(trained, out)
-    return out
+    return built_once("tiny", lambda out: export_artifact(request.getfixturevalue("trained"), out))
 
 
 @pytest.fixture(scope="session")
-def archives(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def archives(artifact: Path, built_once: BuiltOnce) -> Path:
     """A model store with `tiny-onnx.mar` and `tiny-torchscript.mar`; not to be changed."""
-    return store_of(artifact, "tiny", tmp_path_factory.mktemp("store"))
+    return built_once("store", lambda store: store_of(artifact, "tiny", store))
 
 
 @pytest.fixture(scope="session")
@@ -61,46 +89,43 @@ def ranking_trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 
 @pytest.fixture(scope="session")
-def ranking_artifact(ranking_trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def ranking_artifact(built_once: BuiltOnce, request: pytest.FixtureRequest) -> Path:
     """Its artifact, in both formats; not to be changed."""
-    out = tmp_path_factory.mktemp("artifacts") / "ranking"
-    export_artifact(ranking_trained, out)
-    return out
+    return built_once("ranking", lambda out: export_artifact(request.getfixturevalue("ranking_trained"), out))
 
 
 @pytest.fixture(scope="session")
-def ranking_archives(ranking_artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def ranking_archives(ranking_artifact: Path, built_once: BuiltOnce) -> Path:
     """A model store with `ranking-onnx.mar` and `ranking-torchscript.mar`; not to be changed."""
-    return store_of(ranking_artifact, "ranking", tmp_path_factory.mktemp("ranking-store"))
+    return built_once("ranking-store", lambda store: store_of(ranking_artifact, "ranking", store))
 
 
 @pytest.fixture(scope="session")
-def combined_artifact(
-    artifact: Path, ranking_artifact: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def combined_artifact(artifact: Path, ranking_artifact: Path, built_once: BuiltOnce) -> Path:
     """Both models in one artifact, of which 20 items are ranked; not to be changed."""
-    out = tmp_path_factory.mktemp("artifacts") / "combined"
-    combine_artifacts(artifact, ranking_artifact, out, candidates=20)
-    return out
+    return built_once(
+        "combined", lambda out: combine_artifacts(artifact, ranking_artifact, out, candidates=20)
+    )
 
 
 @pytest.fixture(scope="session")
-def combined_archives(combined_artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def combined_archives(combined_artifact: Path, built_once: BuiltOnce) -> Path:
     """A model store with `both-onnx.mar` and `both-torchscript.mar`; not to be changed."""
-    return store_of(combined_artifact, "both", tmp_path_factory.mktemp("combined-store"))
+    return built_once("combined-store", lambda store: store_of(combined_artifact, "both", store))
 
 
 @pytest.fixture(scope="session")
-def fused_artifact(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def fused_artifact(built_once: BuiltOnce, request: pytest.FixtureRequest) -> Path:
     """The artifact with fused files; not to be changed."""
-    out = tmp_path_factory.mktemp("artifacts") / "fused"
-    export_artifact(trained, out, fused=True)
-    return out
+    return built_once(
+        "fused", lambda out: export_artifact(request.getfixturevalue("trained"), out, fused=True)
+    )
 
 
 @pytest.fixture(scope="session")
-def fused_ranking_artifact(ranking_trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def fused_ranking_artifact(built_once: BuiltOnce, request: pytest.FixtureRequest) -> Path:
     """The ranking model's artifact with fused files; not to be changed."""
-    out = tmp_path_factory.mktemp("artifacts") / "fused-ranking"
-    export_artifact(ranking_trained, out, fused=True)
-    return out
+    return built_once(
+        "fused-ranking",
+        lambda out: export_artifact(request.getfixturevalue("ranking_trained"), out, fused=True),
+    )

@@ -100,9 +100,10 @@ def running(
 
 
 def stop_if_running(state: Path) -> None:
-    """Stop the server of a state folder; nothing happens when none runs."""
+    """Stop the server of a state folder at once; nothing happens when none runs."""
     with suppress(ServerNotRunningError):
-        stop(state)
+        # Asked politely, TorchServe takes seconds, in which it waits for requests that nobody sends any more.
+        stop(state, timeout=0)
 
 
 def processes_of(state: Path) -> list[psutil.Process]:

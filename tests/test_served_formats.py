@@ -1,4 +1,4 @@
-"""Archives of every runtime and of fused files, of both kinds of model; in one real TorchServe, too."""
+"""Archives of every runtime and of fused files, of every kind of model; in one real TorchServe, too."""
 
 import json
 import subprocess
@@ -12,6 +12,7 @@ from tests.export.test_pt2 import needs_compiler
 from tests.servers import free_ports_config
 from torchtowers.export.archive import build_archive
 from torchtowers.export.artifact import export_artifact
+from torchtowers.export.combined import combine_artifacts
 from torchtowers.export.errors import ExportError
 from torchtowers.export.formats import FORMATS
 from torchtowers.export.inspection import inspect_archive
@@ -23,7 +24,12 @@ from torchtowers.models.experiment import Trained
 pytestmark = needs_compiler
 
 FORMATS_SCRIPT = Path(__file__).parents[1] / "benchmarks/formats.py"
-ARCHIVES = ["torchscript", "onnx", "pt2", "fused torchscript", "fused onnx"]
+RUNTIMES = ["torchscript", "onnx", "pt2"]
+ARCHIVES = {
+    "retrieval": [*RUNTIMES, "fused torchscript", "fused onnx"],
+    "ranking": [*RUNTIMES, "fused torchscript", "fused onnx"],
+    "both": RUNTIMES,
+}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +41,9 @@ def artifacts(
     for name, model in (("retrieval", trained), ("ranking", ranking_trained)):
         export_artifact(model, folder / name, tuple(FORMATS), fused=True)
         found.append(folder / name)
-    return found
+    combined = combine_artifacts(found[0], found[1], folder / "both", candidates=20)
+    assert list(combined.runtimes) == RUNTIMES
+    return [*found, folder / "both"]
 
 
 def asked(artifacts: list[Path], *options: str) -> list[dict[str, Any]]:
@@ -52,23 +60,27 @@ def asked(artifacts: list[Path], *options: str) -> list[dict[str, Any]]:
 
 def assert_alike(rows: list[dict[str, Any]], requests: int) -> None:
     assert [(row["artifact"], row["archive"]) for row in rows] == [
-        (artifact, archive) for artifact in ("retrieval", "ranking") for archive in ARCHIVES
+        (artifact, archive) for artifact, archives in ARCHIVES.items() for archive in archives
     ]
     assert {row["requests"] for row in rows} == {str(requests)}
     assert all(float(row["largest difference"]) <= 1e-5 for row in rows)
 
 
-@pytest.mark.parametrize(("position", "file"), [(0, "query.pt2"), (1, "ranker.pt2")])
-def test_an_archive_of_a_package_of_aotinductor(
-    artifacts: list[Path], tmp_path: Path, position: int, file: str
+@pytest.mark.parametrize(
+    ("position", "files"),
+    [(0, ["query.pt2"]), (1, ["ranker.pt2"]), (2, ["query.pt2", "ranker.pt2"])],
+    ids=["retrieval", "ranking", "both"],
+)
+def test_an_archive_of_packages_of_aotinductor(
+    artifacts: list[Path], tmp_path: Path, position: int, files: list[str]
 ) -> None:
     path = build_archive(artifacts[position], name="m", export_path=tmp_path, runtime="pt2")
     assert lint_archive(path) == verify_archive(path) == []
     content = inspect_archive(path)
-    assert content["model"]["serializedFile"] == file
-    assert {name for name in content["members"] if name.endswith((".pt2", ".pt", ".onnx"))} == {file}
+    assert content["model"]["serializedFile"] == files[0]
+    assert sorted(name for name in content["members"] if name.endswith((".pt2", ".pt", ".onnx"))) == files
     assert {"numpy", "torch"} <= set(content["packages"])
-    with pytest.raises(ExportError, match=rf"device: {file} runs on the CPU"):
+    with pytest.raises(ExportError, match=rf"device: {files[0]} runs on the CPU"):
         build_archive(
             artifacts[position],
             name="n",

@@ -1,6 +1,8 @@
 """Two stages in a real TorchServe, asked over REST and gRPC, alone and many at once."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,21 +13,25 @@ import pytest
 
 from tests.servers import free_ports_config, running
 from torchtowers.handlers import TwoStageRecommender
-from torchtowers.serving import Client
+from torchtowers.serving import Client, Server
 from torchtowers.serving.errors import AnswerError
 
 pytestmark = pytest.mark.java
 
+PROBE = Path(__file__).parents[1] / "examples/release-pipeline/probe.py"
 MODELS = ("both-onnx", "both-torchscript")
 
 
 @pytest.fixture(scope="module")
-def client(combined_archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+def server(combined_archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("two-stages")
-    with (
-        running(combined_archives, free_ports_config(folder), folder / "state") as server,
-        Client.from_state(server.state) as connected,
-    ):
+    with running(combined_archives, free_ports_config(folder), folder / "state") as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> Iterator[Client]:
+    with Client.from_state(server.state) as connected:
         yield connected
 
 
@@ -49,6 +55,17 @@ def test_a_served_answer_is_the_artifacts(
             assert row["items"] == own["items"]
             np.testing.assert_allclose(row["scores"], own["scores"], rtol=0, atol=1e-5)
             assert row.get("fields") == own.get("fields")
+
+
+def test_a_releases_probe_compares_the_server_with_the_artifact(
+    server: Server, combined_artifact: Path
+) -> None:
+    request = {"user_id": "u3", "hour": 7, "k": 5, "candidates": 30}
+    command = [sys.executable, str(PROBE), str(combined_artifact), "both-torchscript", json.dumps(request)]
+    command += ["--state", str(server.state)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["items"]) == 5
 
 
 def test_what_is_asked_at_once_is_answered_as_if_alone(client: Client) -> None:

@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from torchtowers.handlers import CandidateRanker, Recommender, Signature, TowersError
+from torchtowers.handlers import CandidateRanker, Recommender, TowersError, TwoStageRecommender
+from torchtowers.handlers.combined_signature import CombinedSignature, read_signature
 from torchtowers.serving import Client
 
 _TOLERANCE = 1e-5
@@ -49,7 +50,10 @@ def main() -> int:
 
 def answer_of(artifact: Path, request: dict[str, Any]) -> dict[str, Any]:
     """Give what the artifact answers, without a server."""
-    if Signature.read(artifact).kind == "ranking":
+    signature = read_signature(artifact)
+    if isinstance(signature, CombinedSignature):
+        return TwoStageRecommender.load(artifact, runtime="onnx").recommend(request)
+    if signature.kind == "ranking":
         return CandidateRanker.load(artifact, runtime="onnx").rank(request)
     return Recommender.load(artifact, runtime="onnx").recommend(request)
 

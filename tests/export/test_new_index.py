@@ -570,15 +570,26 @@ def test_every_item_of_the_artifact_stays_as_it_is(artifact: Path, tmp_path: Pat
     )
 
 
-@pytest.mark.parametrize("precision", [Precision(index="float16"), Precision(index="int8"), SCORED_AGAIN])
+@pytest.fixture(
+    scope="module", params=[Precision(index="float16"), Precision(index="int8"), SCORED_AGAIN], ids=str
+)
+def smaller(
+    trained: Trained, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> tuple[Precision, Path]:
+    """An index of another type, and its artifact."""
+    out = tmp_path_factory.mktemp("smaller") / "artifact"
+    export_artifact(trained, out, ("onnx",), precision=request.param)
+    return request.param, out
+
+
 @pytest.mark.parametrize("add", [False, True])
 def test_an_index_of_another_type_stays_one(
-    trained: Trained, items: Path, tmp_path: Path, precision: Precision, add: bool
+    trained: Trained, items: Path, tmp_path: Path, smaller: tuple[Precision, Path], add: bool
 ) -> None:
-    export_artifact(trained, tmp_path / "small", ("onnx",), precision=precision)
-    change = export_index(tmp_path / "small", items, tmp_path / "new", add=add)
+    precision, artifact = smaller
+    change = export_index(artifact, items, tmp_path / "new", add=add)
     assert (change.new, change.changed, change.unchanged) == (2, 2, 48)
-    before, after = (tower_search(tmp_path / name).index for name in ("small", "new"))
+    before, after = (tower_search(folder).index for folder in (artifact, tmp_path / "new"))
     assert after.vectors.values.dtype == before.vectors.values.dtype == np.dtype(precision.index)
     rows = np.arange(10) if add else np.arange(0)
     np.testing.assert_allclose(after.vectors.take(rows), before.vectors.take(rows), rtol=1e-6)

@@ -221,7 +221,7 @@ def test_a_table_that_changed_after_training_changes_no_encoder(model: str, tmp_
     assert metrics["data"]["items"] == tables.items.height
     assert metrics["dropped"] == {"rows of the item_id table that came after training": 1}
     again = open_run(tmp_path / "run")
-    export_artifact(again, tmp_path / "artifact")
+    export_artifact(again, tmp_path / "artifact", ("torchscript",))
     assert (tmp_path / "run" / "encoders.json").read_bytes() == before
     assert {name: encoder.to_json() for name, encoder in again.dataset.encoders.items()} == described
     for name, weight in weights.items():

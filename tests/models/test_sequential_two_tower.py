@@ -318,7 +318,10 @@ def encoders() -> tuple[dict[str, Encoder], dict[str, Encoder]]:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: build_gru4rec(22, **NAMES, dim=8, hidden=8, dropout=0.1),
+        # Two layers have what one has.
+        pytest.param(
+            lambda: build_gru4rec(22, **NAMES, dim=8, hidden=8, dropout=0.1), marks=pytest.mark.slow
+        ),
         lambda: build_gru4rec(22, **NAMES, dim=8, hidden=12, layers=2),
         lambda: build_sasrec(22, **NAMES, dim=8, max_length=6, heads=2),
         lambda: build_gru4rec(22, **NAMES, dim=8, pooled=True, shared=False, normalize=True, item_bias=True),

@@ -15,6 +15,7 @@ import torch
 from tests.tiny import tiny_config, tiny_tables, tiny_trained
 from torchtowers.data.batches import Batches
 from torchtowers.data.dataset import prepare
+from torchtowers.data.synthetic import make_shop, write_shop
 from torchtowers.models.baseline_popularity import popularity_scorer
 from torchtowers.models.checkpoint import Progress
 from torchtowers.models.errors import RunError, TrainingError
@@ -23,6 +24,16 @@ from torchtowers.models.experiment import Trained, build_model
 from torchtowers.models.retrieval_model import as_retrieval_model
 from torchtowers.models.run import Run
 from torchtowers.models.training import fit
+
+SHOP = """
+data: {interactions: interactions.csv, items: items.parquet, columns: [title]}
+split: {kind: random, test_fraction: 0.2, seed: 1}
+features:
+  user: {user_id: {kind: token}, history: {kind: history, max_length: 9}}
+  item: {item_id: {kind: token}, title: {kind: words}}
+model: {kind: two_tower, dim: 8, embedding_dim: 8}
+training: {threads: 1, batch_size: 16}
+"""
 
 
 def fit_until(folder: Path, stop: Callable[[Progress], bool] | None, *, resume: bool = False) -> Trained:
@@ -144,30 +155,25 @@ def test_the_target_is_left_out_of_its_own_history(trained: Trained) -> None:
 
 
 def test_ctrl_c_in_the_command_line_leaves_a_run_that_resumes(tmp_path: Path) -> None:
-    """The real program and a real SIGINT; the data has to be fetched once before."""
-    program = [sys.executable, "-m", "torchtowers.cli.main", "train", "configs/movielens-retrieval.yaml"]
-    settings = ["training.epochs=2", "features.user.history.max_length=10", "model.query_hidden=[]"]
-    out = tmp_path / "run"
+    """The real program, real files and a real SIGINT."""
+    write_shop(tmp_path, make_shop(rows=2000, users=100, items=100))
+    (tmp_path / "shop.yaml").write_text(SHOP)
+    out, epochs = tmp_path / "run", 40
+    command = [sys.executable, "-m", "torchtowers.cli.main", "train", str(tmp_path / "shop.yaml")]
+    command += ["--out", str(out), f"training.epochs={epochs}"]
     lines = []
-    with subprocess.Popen(
-        [*program, "--out", str(out), *settings], stderr=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
             lines.append(line)
-            if line.startswith("epoch 1/2"):
+            if line.startswith(f"epoch 1/{epochs}"):
                 process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130, "".join(lines)
     assert "--resume" in lines[-1]
     assert "Traceback" not in "".join(lines)
     assert (out / "model.safetensors").exists()
-    ended = subprocess.run(
-        [*program, "--out", str(out), *settings, "--resume", "--json"],
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
+    ended = subprocess.run([*command, "--resume", "--json"], capture_output=True, text=True, timeout=240)
     assert ended.returncode == 0, ended.stderr
-    assert re.search(r"epoch 2/2: loss", ended.stderr)
-    assert "epoch 1/2" not in ended.stderr
+    assert re.search(rf"epoch {epochs}/{epochs}: loss", ended.stderr)
+    assert f"epoch 1/{epochs}:" not in ended.stderr
     assert (out / "report.html").exists()

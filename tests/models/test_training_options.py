@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tests.tiny import tiny_config, tiny_trained
+from torchtowers.data.synthetic import make_shop
 from torchtowers.models.callbacks import Callback
 from torchtowers.models.checkpoint import Progress
 from torchtowers.models.errors import ConfigError, TrainingError
@@ -333,16 +334,18 @@ def test_early_stopping_without_a_validation_part_is_refused_before_training(tmp
 
 
 def test_training_by_a_configuration_stops_early_on_the_validation_part(tmp_path: Path) -> None:
-    """With real data, which has to be fetched once before."""
     metric = "validation/top_100_accuracy"
     stopping = {"metric": metric, "patience": 1}
     config = tiny_config(
-        **small(early_stopping=stopping, epochs=30), split={"validation_fraction": 0.2, "test_fraction": 0.6}
+        **small(early_stopping=stopping, epochs=30),
+        data={"columns": []},
+        split={"validation_fraction": 0.2, "test_fraction": 0.2},
     )
     lines: list[str] = []
-    trained = train(config, tmp_path / "run", log=lines.append)
+    shop = make_shop(rows=10_000, users=400, items=500)
+    trained = train(config, tmp_path / "run", tables=shop, log=lines.append)
     figures = [entry[metric] for entry in trained.run.history()]
-    assert len(figures) < 30
+    assert 2 < len(figures) < 30
     assert figures[-1] <= figures[-2] == max(figures)
     assert trained.run.metrics()["validation"]["top_100_accuracy"] == max(figures)
     assert f"the weights are those of epoch {len(figures) - 1}" in "\n".join(lines)

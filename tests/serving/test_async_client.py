@@ -27,6 +27,13 @@ def run(server: Server, ask: Callable[[AsyncClient], Awaitable[Any]]) -> Any:
 
 
 @pytest.mark.java
+def test_asks_at_another_path(server: Server) -> None:
+    body = {"user_id": "196"}
+    for path in ("/v1/models/echo:predict", "/v2/models/echo/infer"):
+        assert run(server, lambda client, path=path: client.predict("echo", body, path=path)) == ANSWER  # type: ignore[misc]
+
+
+@pytest.mark.java
 @both
 def test_many_at_once(server: Server, grpc: bool) -> None:
     async def ask(client: AsyncClient) -> list[Any]:

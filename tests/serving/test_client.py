@@ -27,6 +27,14 @@ def test_asks_for_a_version(client: Client, grpc: bool) -> None:
 
 
 @pytest.mark.java
+@pytest.mark.parametrize("path", ["/v1/models/echo:predict", "/v2/models/echo/infer"])
+def test_asks_at_another_path(client: Client, path: str) -> None:
+    assert client.predict("echo", {"user_id": "196"}, path=path)["items"][0] == "196"
+    with pytest.raises(AnswerError, match=r"Model not found: nope"):
+        client.predict("echo", {}, path=path.replace("echo", "nope"))
+
+
+@pytest.mark.java
 @both
 @pytest.mark.parametrize(
     ("name", "version", "body", "code", "type", "message"),

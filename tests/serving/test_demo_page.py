@@ -123,6 +123,10 @@ def test_dialect_transport_and_version_change_the_way_and_not_the_answer(page: P
     before = page.run(ITEMS)
     click(page, "input[value=instances]")
     assert '"instances": [' in page.until(REQUEST, lambda text: "instances" in text)
+    assert (page.run(TARGET), page.run(ITEMS)) == ("POST /v1/models/films:predict", before)
+    click(page, "input[value=inputs]")
+    page.until(TARGET, lambda text: text == "POST /v2/models/films/infer")
+    assert page.run(ITEMS) == before
     click(page, "input[value=grpc]")
     page.until(TARGET, lambda text: text == "gRPC Predictions films")
     click(page, "input[value=rest]")
@@ -155,6 +159,21 @@ def test_filters_narrow_the_list(page: Page) -> None:
     assert page.run(f"{ITEMS}.length") > 0
     click(page, "#filters input[value=Drama]")
     page.until(REQUEST, lambda text: '"genres": ["Comedy", "Drama"]' in text or '["Drama", "Comedy"]' in text)
+
+
+def test_only_the_items_that_are_named(page: Page) -> None:
+    before = page.run(ITEMS)
+    page.run("document.querySelector('#k').focus()")
+    page.press("Tab")
+    page.press("Tab")
+    assert page.run(FOCUS) == "include"
+    page.type(f"{before[4]}, {before[1]} {before[7]}")
+    page.until(REQUEST, lambda text: before[7] in text)
+    assert page.until(ITEMS, lambda items: len(items) == 3) == [before[1], before[4], before[7]]
+    page.run("document.querySelector('#include').select()")
+    page.type(" ")
+    assert page.until(ITEMS, lambda items: len(items) == 10) == before
+    assert "include" not in page.run(REQUEST)
 
 
 def test_an_error_is_told_at_its_field(page: Page) -> None:

@@ -21,6 +21,7 @@ from torchtowers.serving.demo_requests import (
     body_of,
     command_of,
     control_of,
+    path_of,
     read_question,
     rows_of,
 )
@@ -206,6 +207,7 @@ def test_columns_that_are_no_texts_come_as_json_in_tensors() -> None:
         ("instances[0].age", "age"),
         ("instances[0].parameters.k", "k"),
         ("exclude[3]", "exclude"),
+        ("include[3]", "include"),
         ("filter.year", "filter.year"),
         ("filter.year.min", "filter.year"),
         ("filter.genres[1]", "filter.genres"),
@@ -222,6 +224,25 @@ def test_columns_that_are_no_texts_come_as_json_in_tensors() -> None:
 def test_an_error_is_shown_where_it_was_made(field: str | None, control: str | None) -> None:
     sent = {"inputs": [{"name": "user_id"}, {"name": "age"}]}
     assert control_of(field, sent) == control
+
+
+@pytest.mark.parametrize(
+    ("dialect", "version", "path"),
+    [
+        ("plain", None, "/predictions/m"),
+        ("plain", "2.0", "/predictions/m/2.0"),
+        ("instances", None, "/v1/models/m:predict"),
+        ("instances", "2.0", "/predictions/m/2.0"),
+        ("inputs", None, "/v2/models/m/infer"),
+        ("inputs", "2.0", "/predictions/m/2.0"),
+    ],
+)
+def test_each_dialect_has_its_path_which_takes_no_version(
+    dialect: str, version: str | None, path: str
+) -> None:
+    asked = question(dialect=dialect, version=version)
+    assert path_of(asked) == path
+    assert command_of(asked, "{}", "http://127.0.0.1:8080", None).endswith(f"http://127.0.0.1:8080{path}")
 
 
 def test_the_same_as_a_command() -> None:

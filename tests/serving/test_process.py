@@ -6,7 +6,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from torchtowers.serving.process import alive, deferred_interrupt, end, end_orphans, find, spawn
+from torchtowers.serving.process import (
+    alive,
+    deferred_interrupt,
+    end,
+    end_orphans,
+    find,
+    interrupted_by_termination,
+    spawn,
+)
 
 _CHILD = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
 _DEAF = "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
@@ -77,25 +85,43 @@ def test_orphans_are_known_by_session_and_folder(tmp_path: Path) -> None:
     assert not alive(child)
 
 
-def test_an_interrupt_waits_for_the_end_of_the_block() -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupt_waits_for_the_end_of_the_block(sent: signal.Signals) -> None:
     done = []
 
     def block() -> None:
-        with deferred_interrupt():
-            signal.raise_signal(signal.SIGINT)
+        with interrupted_by_termination(), deferred_interrupt():
+            signal.raise_signal(sent)
             done.append(1)
 
     with pytest.raises(KeyboardInterrupt):
         block()
     assert done == [1]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGTERM) is signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+
+
+def test_what_is_ignored_or_taken_already_stays_so() -> None:
+    came: list[int] = []
+    before = [signal.signal(signal.SIGHUP, signal.SIG_IGN)]
+    before.append(signal.signal(signal.SIGTERM, lambda number, _: came.append(number)))
+    try:
+        with interrupted_by_termination(), deferred_interrupt():
+            signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(signal.SIGTERM)
+            assert came == []
+        assert came == [signal.SIGTERM]
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before[0])
+        signal.signal(signal.SIGTERM, before[1])
 
 
 def test_without_interrupt_and_in_a_thread_nothing_happens() -> None:
     done = []
 
     def block() -> None:
-        with deferred_interrupt():
+        with interrupted_by_termination(), deferred_interrupt():
             done.append(1)
 
     block()

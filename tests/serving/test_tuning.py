@@ -6,7 +6,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import psutil
 import pytest
 import yaml
 
-from tests.servers import ROOT_CONFIG, write_archive
+from tests.servers import ROOT_CONFIG, processes_of, write_archive
 from torchtowers.cli.main import main
 from torchtowers.export.archive import build_archive
 from torchtowers.export.signing import generate_key
@@ -45,6 +47,20 @@ def never(archive: Path, config: Path, target: Path) -> None:
 
 def copied(archive: Path, config: Path, target: Path) -> None:
     shutil.copyfile(archive, target)
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder below the system's own: a worker's socket has a path of 107 bytes at most."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        yield Path(folder)
 
 
 def points() -> tuple[Point, ...]:
@@ -129,28 +145,36 @@ def test_a_server_that_does_not_come_up_is_told_of_and_left_out(tmp_path: Path) 
 
 
 @pytest.mark.java
-def test_ctrl_c_stops_the_servers_and_tells_what_was_measured(archives: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_the_servers_end_with_the_tuner(sent: signal.Signals, archives: Path, short: Path) -> None:
     command = [sys.executable, "-m", "torchtowers.cli.main", "serve", "tune", "tiny-onnx"]
     command += ["--model-store", str(archives), "--config", str(ROOT_CONFIG), "--seconds", "0.5"]
-    command += ["--batch-sizes", "1", "--delays", "1", "--clients", "2", "--out", str(tmp_path / "out.yaml")]
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command += ["--batch-sizes", "1", "--delays", "1", "--clients", "2", "--out", str(short / "out.yaml")]
+    environment = {**os.environ, "TMPDIR": str(short)}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as caller:
         assert caller.stderr is not None
+        # While a server comes up: for Ctrl-C the second one.
         for line in caller.stderr:
-            if line.startswith("1 of "):
+            if line.startswith("1 of " if sent == signal.SIGINT else "starting a server"):
                 break
-        # While the next server comes up.
-        time.sleep(0.5)
-        caller.send_signal(signal.SIGINT)
+        # The tuner, what is beside it, the server and its worker.
+        wait_for(lambda: len(processes_of(short)) >= 4)
+        caller.send_signal(sent)
         printed, errors = caller.communicate(timeout=60)
-    assert caller.returncode == 130, errors
-    assert "interrupted after 1 of" in errors
-    assert "interrupted: no settings are written" in errors
-    assert "present" in printed
-    assert not (tmp_path / "out.yaml").exists()
-    assert list(tmp_path.iterdir()) == []
+    assert not (short / "out.yaml").exists()
+    if sent == signal.SIGKILL:
+        assert caller.returncode == -sent
+        # Another process has seen that end, and is at it.
+        wait_for(lambda: not processes_of(short))
+    else:
+        assert caller.returncode == 130, errors
+        assert f"interrupted after {1 if sent == signal.SIGINT else 0} of" in errors
+        assert "interrupted: no settings are written" in errors
+        assert ("present" in printed) == (sent == signal.SIGINT)
+        assert processes_of(short) == []
+    assert list(short.iterdir()) == []
 
 
 def test_what_is_out_of_range_is_told_before_anything_is_started(archives: Path) -> None:
