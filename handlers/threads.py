@@ -15,8 +15,8 @@ _MAPS = Path("/proc/self/maps")
 def threads_of_worker(config: object) -> int:
     """Divide all but one of the cores that this process may use among its model's workers, at least one each.
 
-    The one is the server's: threads spin while they wait for their next part, and with as many of them as there
-    are cores the server waits for them; on two cores it answered 5 % fewer requests.
+    The one is the server's: threads spin while they wait for their next part, and where they are as many as
+    the cores the server waits for them; on two cores it answered 5 % fewer requests.
 
     Args:
         config: The parsed model-config.yaml, which tells how many workers there can be; or None.
