@@ -158,7 +158,7 @@ def _headers_of(block: bytes, types: tuple[bytes, ...]) -> dict[str, Any]:
                 headers[name.decode()] = value.decode()
         except _Incomplete:
             raise ValueError("TorchServe's message holds a header without a value") from None
-        if len(block) <= _LONGEST:
+        if len(block) + sum(map(len, types)) <= _LONGEST:
             if len(_known) >= _MOST:
                 _known.clear()
             _known[key] = headers

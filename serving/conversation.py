@@ -38,18 +38,21 @@ class Retry:
 
     Sent again is what got no answer (nobody listens, the connection broke), what the server had no place or
     no worker for (503), and what was with a worker that died (500 or 507 "Worker died."), the latter twice
-    only, as the request may be what killed it. An error of the request, of the model, or the deadline is
-    final.
+    only, as the request may be what killed it. So is, once, what has no answer for a while: TorchServe loses
+    requests that it was putting together to a batch when the worker died. An error of the request, of the
+    model, or the deadline is final.
 
     Args:
         times: How often at most; 0 for never.
         pause: Seconds before the first time; doubled each time, and shortened at random by up to half.
         longest: Seconds that a pause grows to.
+        unanswered: Seconds without an answer after which it is sent once more; more than the model takes.
     """
 
     times: int = 5
     pause: float = 0.05
     longest: float = 1.0
+    unanswered: float = 10.0
 
     def pauses(self) -> Generator[float, None, None]:
         """Give the seconds before each time."""
@@ -102,13 +105,17 @@ def converse(
     """
     deadline = time.monotonic() + timeout
     pauses, deaths = retry.pauses(), 0
+    waits = min(retry.unanswered, timeout) if retry.times else timeout
     while True:
-        left = deadline - time.monotonic()
+        left = min(waits, deadline - time.monotonic())
         try:
             return (yield Ask(token, max(left, 0.001)))
         except AnswerError as error:
             if error.type == "InvalidKeyException" and token is not None and renewable:
                 token, renewable = (yield Renew(token)), False
+                continue
+            if error.type == "timeout" and waits < timeout:
+                waits = timeout
                 continue
             deaths += str(error) == WORKER_DIED
             if not _is_passing(error) or deaths > _TRIES_AFTER_A_DEATH:

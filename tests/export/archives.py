@@ -41,7 +41,9 @@ def unpacked(path: Path, folder: Path) -> Path:
     """Unpack an archive as the server does."""
     if path.name.endswith(".tar.gz"):
         with tarfile.open(path) as archive:
-            archive.extractall(folder, filter="data")
+            # Python before 3.11.4 knows no filters.
+            archive.extraction_filter = getattr(tarfile, "data_filter", None)
+            archive.extractall(folder)
         (inside,) = folder.iterdir()
         return inside
     with zipfile.ZipFile(path) as zipped:

@@ -120,6 +120,16 @@ def test_headers_are_kept_for_requests_like_them_and_few_of_them() -> None:
     assert len(worker_reads._known) <= worker_reads._MOST
 
 
+@pytest.mark.parametrize("long", ["header", "name"])
+def test_long_headers_are_not_kept(long: str) -> None:
+    name = "n" * (2000 if long == "name" else 2)
+    message = (b"1", [("x", "y" * (2000 if long == "header" else 2))], [(name, "application/json", b"{}")])
+    before = len(worker_reads._known)
+    (request,), _ = sent(encode([message]), retrieve_inference_message)
+    assert name in request.headers
+    assert len(worker_reads._known) == before
+
+
 def test_large_batches_come_in_many_parts() -> None:
     body = json.dumps({"exclude": ["x" * 50] * 20_000}).encode()
     content = encode([(b"1", [], [("body", "application/json", body)])] * 8)

@@ -96,6 +96,30 @@ def test_the_deadline_ends_it() -> None:
     assert str(error) == "m: no answer within 7 s"
 
 
+def test_what_has_no_answer_is_sent_once_more_and_then_has_all_the_time_that_is_left() -> None:
+    silence = answer_error("m: no answer", code=504, type="timeout")
+    answer, taken = talk([silence, {"items": []}], timeout=30)
+    assert answer == {"items": []}
+    assert [type(step) for step in taken] == [Ask, Ask]
+    first, second = (step.seconds for step in taken if isinstance(step, Ask))
+    assert first == pytest.approx(10, abs=0.1)
+    assert second == pytest.approx(30, abs=0.1)
+    error, taken = talk([silence, silence], timeout=30)
+    assert str(error) == "m: no answer within 30 s"
+    assert asks(taken) == 2
+
+
+@pytest.mark.parametrize(("times", "timeout"), [(0, 30.0), (5, 9.0)])
+def test_what_may_not_be_sent_again_has_all_the_time_at_once(times: int, timeout: float) -> None:
+    error, taken = talk(
+        [answer_error("m: no answer", code=504, type="timeout")], times=times, timeout=timeout
+    )
+    assert isinstance(error, AnswerTimeoutError)
+    (step,) = taken
+    assert isinstance(step, Ask)
+    assert step.seconds == pytest.approx(timeout, abs=0.1)
+
+
 def test_a_refused_token_is_replaced_once() -> None:
     answer, taken = talk([EXPIRED, 1], renewable=True)
     assert answer == 1
