@@ -9,6 +9,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
@@ -17,7 +19,7 @@ import pytest
 from tests.servers import free_ports_config, running, write_archive
 from tests.serving.load import load
 from torchtowers.serving import Client, Retry, Server, current_token, status
-from torchtowers.serving.errors import AnswerError
+from torchtowers.serving.errors import AnswerError, AnswerTimeoutError
 
 pytestmark = pytest.mark.java
 
@@ -88,6 +90,34 @@ def test_without_retries_the_killed_workers_batch_is_lost(served: Server) -> Non
             thread.join()
     assert {(str(error), error.type) for error in failures} == {("Worker died.", "InternalServerException")}
     wait_until_ready(served, killed)
+
+
+def test_what_was_put_together_to_a_batch_is_lost_and_sent_again(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    fills = "minWorkers: 1\nmaxWorkers: 1\nbatchSize: 8\nmaxBatchDelay: 3000\n"
+    write_archive(store, "fills", model_config=fills)
+    ends: dict[int, Any] = {}
+
+    def ask(times: int) -> None:
+        retry = Retry(times=times, unanswered=4)
+        with Client.from_state(server.state, retry=retry) as client:
+            try:
+                ends[times] = client.predict("fills", BODY, timeout=30 if times else 12)
+            except AnswerError as error:
+                ends[times] = error
+
+    with running(store, free_ports_config(tmp_path), tmp_path / "state") as server:
+        (worker,) = workers_of(server)
+        threads = [threading.Thread(target=ask, args=(times,)) for times in (0, 5)]
+        for thread in threads:
+            thread.start()
+        time.sleep(1)
+        worker.kill()
+        for thread in threads:
+            thread.join()
+    assert isinstance(ends[0], AnswerTimeoutError)
+    assert isinstance(ends[5], dict)
 
 
 def connect(server: Server) -> socket.socket:
