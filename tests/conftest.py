@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.servers import MODELS
 from tests.tiny import tiny_ranking_trained, tiny_trained
 from torchtowers.export.archive import build_archive
 from torchtowers.export.artifact import export_artifact
@@ -112,6 +114,20 @@ def combined_artifact(artifact: Path, ranking_artifact: Path, built_once: BuiltO
 def combined_archives(combined_artifact: Path, built_once: BuiltOnce) -> Path:
     """A model store with `both-onnx.mar` and `both-torchscript.mar`; not to be changed."""
     return built_once("combined-store", lambda store: store_of(combined_artifact, "both", store))
+
+
+@pytest.fixture(scope="session")
+def mixed_archives(
+    archives: Path, ranking_archives: Path, combined_archives: Path, built_once: BuiltOnce
+) -> Path:
+    """A model store with the archives of `MODELS`, one of each kind; not to be changed."""
+
+    def build(store: Path) -> None:
+        store.mkdir()
+        for own, name in zip((archives, ranking_archives, combined_archives), MODELS, strict=True):
+            shutil.copy(own / f"{name}.mar", store)
+
+    return built_once("mixed-store", build)
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,9 @@ from torchtowers.serving.ports import free_ports as free_ports
 
 ROOT_CONFIG = Path(__file__).parents[1] / "config.properties"
 
+MODELS = {"tiny-onnx": "retrieval", "ranking-onnx": "ranking", "both-onnx": "two_stage"}
+"""The models of the store `mixed_archives`, one of each kind."""
+
 ECHO_HANDLER = """
 import json
 import time

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from tests.fuzz.corpus import requests
-from tests.servers import free_ports_config, running
+from tests.servers import MODELS, free_ports_config, running
 from torchtowers.cli.main import main
 from torchtowers.handlers.measures import METRICS
 from torchtowers.serving import Client, Server, current_token, describe
@@ -24,7 +23,6 @@ from torchtowers.serving.errors import AnswerError, BadRequestError
 
 pytestmark = pytest.mark.java
 
-MODELS = {"tiny-onnx": "retrieval", "ranking-onnx": "ranking", "both-onnx": "two_stage"}
 DASHBOARD = Path(__file__).parents[1] / "examples" / "monitoring" / "dashboard.json"
 PROMETHEUS = DASHBOARD.with_name("prometheus.yml")
 USERS, ITEMS = ("u3", "u7"), ("100", "101", "102")
@@ -34,16 +32,10 @@ Samples = dict[str, dict[tuple[tuple[str, str], ...], float]]
 
 
 @pytest.fixture(scope="module")
-def server(
-    archives: Path, ranking_archives: Path, combined_archives: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
+def server(mixed_archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with the shipped configuration but for its ports."""
     folder = tmp_path_factory.mktemp("monitoring")
-    store = folder / "store"
-    store.mkdir()
-    for own, name in zip((archives, ranking_archives, combined_archives), MODELS, strict=True):
-        shutil.copy(own / f"{name}.mar", store)
-    with running(store, free_ports_config(folder), folder / "state") as started:
+    with running(mixed_archives, free_ports_config(folder), folder / "state") as started:
         yield started
 
 

@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from tests.servers import processes_of
+from tests.tiny import SHOP
 from torchtowers.data import make_shop, write_shop
 from torchtowers.export.resigning import sign_archive
 from torchtowers.export.signing import generate_key, read_private_key, sign_file
@@ -29,16 +30,6 @@ WORKFLOW = yaml.safe_load((ROOT / SCRIPT).with_suffix(".yml").read_text())
 JOBS: dict[str, dict[str, Any]] = WORKFLOW["jobs"]
 ALL = ["train", "export", "verify", "build", "lint", "reproduce", "reexport"]
 ALL += ["sign", "check", "serve", "publish"]
-
-CONFIG = """
-data: {interactions: interactions.csv, items: items.parquet, columns: [title]}
-split: {kind: random, test_fraction: 0.2, seed: 1}
-features:
-  user: {user_id: {kind: token}, history: {kind: history, max_length: 9}}
-  item: {item_id: {kind: token}, title: {kind: words}}
-model: {kind: two_tower, dim: 8, embedding_dim: 8}
-training: {epochs: 9, threads: 1}
-"""
 
 pytestmark = [pytest.mark.java, pytest.mark.timeout(900)]
 
@@ -112,7 +103,7 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
     others = {sysconfig.get_path(kind) for kind in ("purelib", "platlib")}
     (packages / "others.pth").write_text("\n".join([*others, ""]))
     write_shop(folder / "shop", make_shop(rows=3000, users=150, items=120))
-    (folder / "shop" / "shop.yaml").write_text(CONFIG)
+    (folder / "shop" / "shop.yaml").write_text(SHOP + "training: {epochs: 9, threads: 1}\n")
     generate_key(folder / "release.key")
     yield Runner(folder)
     for left in processes_of(folder):

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.fuzz.clients import clients, pids, put_models
+from tests.fuzz.clients import clients, pids
 from tests.servers import free_ports_config, running, write_archive
 from torchtowers.serving import Client, Server
 
@@ -34,16 +34,12 @@ class Leaks:
 
 
 @pytest.fixture(scope="module")
-def server(
-    archives: Path, ranking_archives: Path, combined_archives: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
+def server(mixed_archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("soak")
-    store = folder / "store"
-    put_models(store, archives, ranking_archives, combined_archives)
     config = free_ports_config(
         folder, ts_open_inference_protocol="true", token_expiration_min="600", vmargs=HEAP
     )
-    with running(store, config, folder / "state") as started:
+    with running(mixed_archives, config, folder / "state") as started:
         yield started
 
 

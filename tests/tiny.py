@@ -49,6 +49,16 @@ CONFIG: dict[str, object] = {
     "training": {"epochs": 3, "batch_size": 64, "seed": 7, "warmup": 0.1, "final_learning_rate": 0.1},
 }
 
+SHOP = """
+data: {interactions: interactions.csv, items: items.parquet, columns: [title]}
+split: {kind: random, test_fraction: 0.2, seed: 1}
+features:
+  user: {user_id: {kind: token}, history: {kind: history, max_length: 9}}
+  item: {item_id: {kind: token}, title: {kind: words}}
+model: {kind: two_tower, dim: 8, embedding_dim: 8}
+"""
+"""A configuration of the files that `write_shop` writes, but for its training."""
+
 
 def tiny_config(**sections: dict[str, object]) -> RunConfig:
     """Give the configuration, with the given keys of a section replaced: `training={"epochs": 1}`."""

@@ -2,13 +2,11 @@
 
 import http.client
 import json
-import shutil
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from random import Random
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -20,13 +18,13 @@ from tests.fuzz.corpus import requests
 from tests.fuzz.mutations import VALUES, arbitrary_values, dumped, mutated, mutated_bytes
 from tests.handlers.small import strict_json
 from tests.open_inference import message_of, send_message
+from tests.servers import MODELS
 from torchtowers.serving import Server, current_token, status
 from torchtowers.serving.grpc_messages import PREDICTIONS, PredictionResponse, PredictionsRequest
 
-__all__ = ["MODELS", "Fuzzer", "Seen", "clients", "pids", "put_models"]
+__all__ = ["Fuzzer", "Seen", "clients", "pids"]
 
 USERS, ITEMS = ("u3", "u7", "nobody"), ("100", "101", "102")
-MODELS = {"tiny-onnx": "retrieval", "ranking-onnx": "ranking", "both-onnx": "two_stage"}
 ROUTES = ("/predictions/{}", "/v1/models/{}:predict", "/v2/models/{}/infer")
 GOOD = {
     "tiny-onnx": {"user_id": "u3", "k": 5},
@@ -45,13 +43,6 @@ TYPES = (
         "",
     ),
 )
-
-
-def put_models(store: Path, *stores: Path) -> None:
-    """Copy the archives of `MODELS` into one model store, each from its own."""
-    store.mkdir()
-    for own, name in zip(stores, MODELS, strict=True):
-        shutil.copy(own / f"{name}.mar", store)
 
 
 def pids(server: Server) -> dict[int, str]:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.tiny import tiny_config, tiny_tables, tiny_trained
+from tests.tiny import SHOP, tiny_config, tiny_tables, tiny_trained
 from torchtowers.data.batches import Batches
 from torchtowers.data.dataset import prepare
 from torchtowers.data.synthetic import make_shop, write_shop
@@ -24,16 +24,6 @@ from torchtowers.models.experiment import Trained, build_model
 from torchtowers.models.retrieval_model import as_retrieval_model
 from torchtowers.models.run import Run
 from torchtowers.models.training import fit
-
-SHOP = """
-data: {interactions: interactions.csv, items: items.parquet, columns: [title]}
-split: {kind: random, test_fraction: 0.2, seed: 1}
-features:
-  user: {user_id: {kind: token}, history: {kind: history, max_length: 9}}
-  item: {item_id: {kind: token}, title: {kind: words}}
-model: {kind: two_tower, dim: 8, embedding_dim: 8}
-training: {threads: 1, batch_size: 16}
-"""
 
 
 def fit_until(folder: Path, stop: Callable[[Progress], bool] | None, *, resume: bool = False) -> Trained:
@@ -157,7 +147,7 @@ def test_the_target_is_left_out_of_its_own_history(trained: Trained) -> None:
 def test_ctrl_c_in_the_command_line_leaves_a_run_that_resumes(tmp_path: Path) -> None:
     """The real program, real files and a real SIGINT."""
     write_shop(tmp_path, make_shop(rows=2000, users=100, items=100))
-    (tmp_path / "shop.yaml").write_text(SHOP)
+    (tmp_path / "shop.yaml").write_text(SHOP + "training: {threads: 1, batch_size: 16}\n")
     out, epochs = tmp_path / "run", 40
     command = [sys.executable, "-m", "torchtowers.cli.main", "train", str(tmp_path / "shop.yaml")]
     command += ["--out", str(out), f"training.epochs={epochs}"]
